@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * gapless.h: the C ABI of gapless, a caching allocator for CUDA device memory.
+ *
+ * C11, no CUDA header needed, no library of NVIDIA's needed to load libgapless.so: the driver
+ * (libcuda.so.1) is opened at gapless_open().
+ *
+ * Rules that hold for every function unless its comment says otherwise:
+ *  - Sizes and addresses are in bytes, devices are CUDA ordinals, times are nanoseconds.
+ *  - Every function may be called from any thread at any time; the handle must be open.
+ *  - A function that returns gapless_status leaves its outputs untouched unless it returns
+ *    GAPLESS_OK. No function throws, aborts or prints.
+ *  - Structs passed in and out carry their own size in the first member `struct_size`, set by the
+ *    caller with GAPLESS_STRUCT(...); a library that knows a longer struct treats the missing tail as
+ *    zero, one that knows a shorter struct fills what it knows and leaves the rest untouched.
+ *  - Callbacks run with no lock of gapless held, so they may call back into gapless, except where
+ *    a comment says otherwise. They must not throw.
+ *  - `stream` is a CUstream / cudaStream_t, NULL and 0x1 are the legacy default stream, 0x2 the per-thread one.
+ *  - Memory is stream-ordered: a block returned for stream S may be used by work enqueued on S after
+ *    the call returned; work on other streams must be ordered after it by the caller, and told to
+ *    gapless with gapless_record_stream before the block is deallocated.
+ */
+#ifndef GAPLESS_GAPLESS_H
+#define GAPLESS_GAPLESS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define GAPLESS_VERSION_MAJOR 0
+#define GAPLESS_VERSION_MINOR 1
+#define GAPLESS_VERSION_PATCH 0
+/* Bumped when something that existed changes its meaning; additions do not bump it. */
+#define GAPLESS_ABI_VERSION 1
+
+#define GAPLESS_EXPORT __attribute__((visibility("default")))
+#define GAPLESS_NODISCARD __attribute__((warn_unused_result))
+
+/* Initialises a versioned struct: `gapless_stats stats = GAPLESS_STRUCT(gapless_stats);` */
+#ifdef __cplusplus
+#define GAPLESS_STRUCT(type) gapless_detail_zeroed<type>()
+#else
+#define GAPLESS_STRUCT(type) {.struct_size = sizeof(type)}
+#endif
+
+typedef enum gapless_status {
+  GAPLESS_OK = 0,
+  GAPLESS_ERROR_INVALID_ARGUMENT = 1, /* NULL output, unknown device, unknown enum value, short struct_size */
+  GAPLESS_ERROR_UNKNOWN_POINTER = 2,  /* not the start of a live block of this allocator */
+  GAPLESS_ERROR_OUT_OF_MEMORY = 3,    /* nothing changed; gapless_last_oom says why */
+  GAPLESS_ERROR_UNSUPPORTED = 4,      /* the device or driver cannot do this (no virtual memory management, say) */
+  GAPLESS_ERROR_DRIVER = 5,           /* the driver failed: gapless_last_driver_error */
+  GAPLESS_ERROR_IN_CAPTURE = 6,       /* not possible while the stream captures */
+  GAPLESS_ERROR_BUSY = 7,             /* the object is in use (a pool with live blocks, say) */
+  GAPLESS_ERROR_NOT_FOUND = 8,        /* no such pool, option, record */
+  GAPLESS_ERROR_INTERNAL = 9          /* a broken invariant: a bug in gapless; the text names it */
+} gapless_status;
+
+/* A name such as "out of memory"; static storage, never NULL. */
+GAPLESS_EXPORT const char* gapless_status_name(gapless_status status);
+
+/* The detail of the last failure on the calling thread ("cuMemCreate: CUDA_ERROR_OUT_OF_MEMORY (2)"), or "".
+ * Valid until the thread's next call into gapless. */
+GAPLESS_EXPORT const char* gapless_last_error(void);
+/* The CUresult of the last GAPLESS_ERROR_DRIVER on the calling thread, else 0. */
+GAPLESS_EXPORT int gapless_last_driver_error(void);
+
+/* "0.1.0" and GAPLESS_ABI_VERSION of the library that is loaded. */
+GAPLESS_EXPORT const char* gapless_version(void);
+GAPLESS_EXPORT uint32_t gapless_abi_version(void);
+
+/* ------------------------------------------------------------------ allocator */
+
+/* One allocator serves all devices of the process. */
+typedef struct gapless_allocator gapless_allocator;
+typedef void* gapless_stream;
+
+typedef struct gapless_open_args {
+  size_t struct_size;
+  /* Options, in the grammar of GAPLESS_CONF ("slack:1.02,eager_unmap:true"); NULL: none. They win over the environment. */
+  const char* options;
+  /* Non-zero: do not read GAPLESS_CONF, PYTORCH_CUDA_ALLOC_CONF, PYTORCH_ALLOC_CONF. */
+  int32_t ignore_environment;
+} gapless_open_args;
+
+/* Opens the driver and makes an allocator. No context is created and no memory reserved before the first
+ * allocation on a device. `args` may be NULL.
+ * Errors: UNSUPPORTED (no driver), INVALID_ARGUMENT (options). */
+GAPLESS_NODISCARD GAPLESS_EXPORT gapless_status gapless_open(const gapless_open_args* args, gapless_allocator** out);
+
+/* Gives everything back. Not thread-safe against other calls on the same allocator.
+ * Errors: BUSY while blocks are live (nothing changes). */
+GAPLESS_EXPORT gapless_status gapless_close(gapless_allocator* allocator);
+
+GAPLESS_EXPORT gapless_status gapless_device_count(gapless_allocator* allocator, int32_t* out);
+
+/* OK if the device can be served; UNSUPPORTED (no virtual memory management) with the reason in gapless_last_error. */
+GAPLESS_EXPORT gapless_status gapless_probe_device(gapless_allocator* allocator, int32_t device);
+
+/* ------------------------------------------------------------------ blocks */
+
+/* Allocates `bytes` for work on `stream`. The address is a multiple of 512. 0 bytes: OK with *out = NULL.
+ * Host threads never wait for the device here unless the statistics `stalls` says so.
+ * Errors: OUT_OF_MEMORY (after the miss ladder and the hook; nothing changed), DRIVER, IN_CAPTURE, UNSUPPORTED. */
+GAPLESS_NODISCARD GAPLESS_EXPORT gapless_status gapless_allocate(gapless_allocator* allocator, int32_t device,
+                                                                 gapless_stream stream, size_t bytes, void** out);
+
+/* Gives a block back. Never waits, never fails for a live block; NULL is OK. The memory is reused in the order of
+ * the block's stream, and of the streams recorded on it.
+ * Errors: UNKNOWN_POINTER. */
+GAPLESS_EXPORT gapless_status gapless_deallocate(gapless_allocator* allocator, void* pointer);
+
+/* The block is also used by work already enqueued (or to be enqueued before gapless_deallocate) on `stream`. */
+GAPLESS_EXPORT gapless_status gapless_record_stream(gapless_allocator* allocator, void* pointer, gapless_stream stream);
+
+typedef struct gapless_block_info {
+  size_t struct_size;
+  void* address;
+  size_t bytes;           /* rounded size: what counts as allocated */
+  size_t requested_bytes; /* as asked for */
+  int32_t device;
+  int32_t is_small;       /* in PyTorch's small pool */
+  gapless_stream stream;
+  uint64_t cookie;
+  void* segment_address;  /* the contiguous mapped range that holds it */
+  size_t segment_bytes;
+} gapless_block_info;
+
+/* `pointer` may be inside a block. Errors: UNKNOWN_POINTER. */
+GAPLESS_EXPORT gapless_status gapless_block_of(gapless_allocator* allocator, const void* pointer, gapless_block_info* out);
+
+/* An opaque value kept with the block (a context, say). When the block's memory has become free for reuse, or the cookie is
+ * replaced, the release callback given to gapless_set_listener is called with the old value. 0: none. */
+GAPLESS_EXPORT gapless_status gapless_set_cookie(gapless_allocator* allocator, void* pointer, uint64_t cookie);
+
+/* ------------------------------------------------------------------ statistics */
+
+/* As PyTorch's torch::CachingDeviceAllocator::Stat. */
+typedef struct gapless_stat {
+  int64_t current, peak, allocated, freed;
+} gapless_stat;
+
+/* Index of the arrays below, PyTorch's StatType. */
+enum { GAPLESS_ALL = 0, GAPLESS_SMALL_POOL = 1, GAPLESS_LARGE_POOL = 2, GAPLESS_STAT_TYPES = 3 };
+
+/* PyTorch's DeviceStats, in its definitions, then gapless's own counters. */
+typedef struct gapless_stats {
+  size_t struct_size;
+  gapless_stat allocation[GAPLESS_STAT_TYPES];
+  gapless_stat segment[GAPLESS_STAT_TYPES];
+  gapless_stat active[GAPLESS_STAT_TYPES];
+  gapless_stat inactive_split[GAPLESS_STAT_TYPES];
+  gapless_stat allocated_bytes[GAPLESS_STAT_TYPES];
+  gapless_stat reserved_bytes[GAPLESS_STAT_TYPES];
+  gapless_stat active_bytes[GAPLESS_STAT_TYPES];
+  gapless_stat inactive_split_bytes[GAPLESS_STAT_TYPES];
+  gapless_stat requested_bytes[GAPLESS_STAT_TYPES];
+  gapless_stat oversize_allocations;
+  gapless_stat oversize_segments;
+  int64_t num_alloc_retries;
+  int64_t num_ooms;
+  int64_t num_sync_all_streams;
+  int64_t num_device_alloc; /* physical handles created */
+  int64_t num_device_free;  /* physical handles released */
+  int64_t max_split_size;
+  /* ---- gapless */
+  int64_t hits;            /* allocations that made no driver call */
+  int64_t misses;          /* allocations whose slots had to be backed */
+  int64_t reactivations;   /* slots backed by their own dormant mapping: no driver call */
+  int64_t moves;           /* handles mapped at another slot */
+  int64_t lends;           /* blocks handed to another stream */
+  int64_t wait_edges;      /* cuStreamWaitEvent calls */
+  int64_t stalls;          /* host waits inside an allocation */
+  int64_t pinned_bytes;    /* physical bytes that may not move (IPC, captures, peers) */
+  int64_t dormant_mappings;
+  int64_t idle_bytes;      /* physical bytes under no live or pending block */
+  int64_t reserved_address_bytes;
+} gapless_stats;
+
+GAPLESS_EXPORT gapless_status gapless_get_stats(gapless_allocator* allocator, int32_t device, gapless_stats* out);
+GAPLESS_EXPORT gapless_status gapless_reset_peak_stats(gapless_allocator* allocator, int32_t device);
+GAPLESS_EXPORT gapless_status gapless_reset_accumulated_stats(gapless_allocator* allocator, int32_t device);
+
+/* ------------------------------------------------------------------ limits and trimming */
+
+/* At most `bytes` of physical memory on the device; SIZE_MAX: no limit. Applies to the future: nothing is released. */
+GAPLESS_EXPORT gapless_status gapless_set_limit(gapless_allocator* allocator, int32_t device, size_t bytes);
+GAPLESS_EXPORT gapless_status gapless_get_limit(gapless_allocator* allocator, int32_t device, size_t* out);
+
+/* Waits for pending uses, then releases idle physical memory until at most `keep` bytes stay reserved (0: all that is idle).
+ * Private pools are trimmed only when `pool` names one. *released may be NULL. */
+typedef struct gapless_pool_id {
+  uint64_t high, low; /* PyTorch's MempoolId_t: (capture, 0), (0, user) or (0, 0), the default pool */
+} gapless_pool_id;
+GAPLESS_EXPORT gapless_status gapless_trim(gapless_allocator* allocator, int32_t device, gapless_pool_id pool, size_t keep,
+                                           size_t* released);
+
+/* The largest block that could be had now without an OOM (PyTorch's cacheInfo). */
+GAPLESS_EXPORT gapless_status gapless_largest_available(gapless_allocator* allocator, int32_t device, size_t* out);
+
+/* Backs `bytes` of physical memory ahead, so that a first step makes no driver call for it. */
+GAPLESS_EXPORT gapless_status gapless_warm_up(gapless_allocator* allocator, int32_t device, gapless_stream stream, size_t bytes);
+
+/* ------------------------------------------------------------------ pools */
+
+/* Decides, for an allocation on `stream` by the calling thread, whether an open scope takes it. Called with no lock held. */
+typedef int32_t (*gapless_pool_filter)(void* user, gapless_stream stream);
+
+/* Where a pool gets its segments; NULL members: from gapless itself. `allocate` returns NULL when it has none. */
+typedef struct gapless_segment_source {
+  size_t struct_size;
+  void* user;
+  void* (*allocate)(void* user, int32_t device, gapless_stream stream, size_t bytes);
+  void (*deallocate)(void* user, int32_t device, void* segment, size_t bytes);
+  void (*destroy)(void* user); /* the pool has returned its last segment and will not ask again */
+} gapless_segment_source;
+
+/* Use counts as PyTorch's: create adds one (making the pool when new), begin adds one, release takes one. A pool without uses
+ * gives its memory back as its blocks die. `source` may be NULL. */
+GAPLESS_EXPORT gapless_status gapless_pool_create(gapless_allocator* allocator, int32_t device, gapless_pool_id pool,
+                                                  const gapless_segment_source* source);
+GAPLESS_EXPORT gapless_status gapless_pool_release(gapless_allocator* allocator, int32_t device, gapless_pool_id pool);
+GAPLESS_EXPORT gapless_status gapless_pool_use_count(gapless_allocator* allocator, int32_t device, gapless_pool_id pool,
+                                                     int32_t* out);
+/* Opens a scope: allocations that `filter` accepts go to the pool. Scopes nest, the innermost that accepts wins. `destroy` (may
+ * be NULL) is called with `user` when the scope has ended. */
+GAPLESS_EXPORT gapless_status gapless_pool_begin(gapless_allocator* allocator, int32_t device, gapless_pool_id pool,
+                                                 gapless_pool_filter filter, void* user, void (*destroy)(void* user));
+GAPLESS_EXPORT gapless_status gapless_pool_end(gapless_allocator* allocator, int32_t device, gapless_pool_id pool);
+
+enum {
+  GAPLESS_POOL_USE_ON_OOM = 1, /* other pools may take this pool's free memory before an OOM */
+  GAPLESS_POOL_NO_SPLIT = 2    /* blocks are not split */
+};
+GAPLESS_EXPORT gapless_status gapless_pool_set_flag(gapless_allocator* allocator, int32_t device, gapless_pool_id pool,
+                                                    uint32_t flag, int32_t on);
+
+/* Live blocks of a pool, ascending by address: returns the number, writes at most `capacity` addresses. */
+GAPLESS_EXPORT gapless_status gapless_pool_live_blocks(gapless_allocator* allocator, int32_t device, gapless_pool_id pool,
+                                                       void** addresses, size_t capacity, size_t* count);
+
+/* The layout of a pool at one moment. Restoring it frees what is live now, then makes the blocks live that were live then, at
+ * their addresses. The two callbacks (may be NULL) see each address freed and each made live.
+ * Errors of restore: INVALID_ARGUMENT when the pool's segments no longer hold that layout (nothing changed). */
+typedef struct gapless_checkpoint gapless_checkpoint;
+GAPLESS_EXPORT gapless_status gapless_pool_checkpoint(gapless_allocator* allocator, int32_t device, gapless_pool_id pool,
+                                                      gapless_checkpoint** out);
+GAPLESS_EXPORT gapless_status gapless_pool_restore(gapless_allocator* allocator, int32_t device,
+                                                   const gapless_checkpoint* checkpoint, void* user,
+                                                   void (*freed)(void* user, void* address),
+                                                   void (*allocated)(void* user, void* address));
+GAPLESS_EXPORT void gapless_checkpoint_destroy(gapless_checkpoint* checkpoint);
+
+/* ------------------------------------------------------------------ events and history */
+
+typedef enum gapless_event_kind {
+  GAPLESS_EVENT_ALLOC = 0,
+  GAPLESS_EVENT_FREE_REQUESTED = 1,
+  GAPLESS_EVENT_FREE_COMPLETED = 2,
+  GAPLESS_EVENT_SEGMENT_ALLOC = 3, /* a pool's segment source gave a segment */
+  GAPLESS_EVENT_SEGMENT_FREE = 4,
+  GAPLESS_EVENT_SEGMENT_MAP = 5, /* physical memory became usable at this range */
+  GAPLESS_EVENT_SEGMENT_UNMAP = 6,
+  GAPLESS_EVENT_OOM = 7 /* address: the driver's free bytes */
+} gapless_event_kind;
+
+typedef struct gapless_event {
+  size_t struct_size;
+  gapless_event_kind kind;
+  int32_t device;
+  uint64_t sequence; /* ascending per device, no gaps */
+  uint64_t address;
+  size_t bytes;
+  gapless_stream stream;
+  gapless_pool_id pool;
+  uint64_t cookie;
+} gapless_event;
+
+typedef struct gapless_listener {
+  size_t struct_size;
+  void* user;
+  /* Bit k set: events of kind k are wanted. */
+  uint32_t kinds;
+  /* Called in the order of `sequence` for events of one thread, outside the fast lock. For GAPLESS_EVENT_ALLOC the return value
+   * becomes the block's cookie when it is not 0; it is ignored otherwise. */
+  uint64_t (*on_event)(void* user, const gapless_event* event);
+  /* A cookie is no longer held by any block. */
+  void (*release_cookie)(void* user, uint64_t cookie);
+} gapless_listener;
+
+/* One listener an allocator; NULL removes it. With none, an allocation pays one predicted branch. Returns after the last call of
+ * the old listener has returned. */
+GAPLESS_EXPORT gapless_status gapless_set_listener(gapless_allocator* allocator, const gapless_listener* listener);
+
+typedef enum gapless_block_state {
+  GAPLESS_BLOCK_FREE = 0,
+  GAPLESS_BLOCK_ALLOCATED = 1,
+  GAPLESS_BLOCK_PENDING_FREE = 2
+} gapless_block_state;
+
+typedef struct gapless_segment_view {
+  size_t struct_size;
+  uint64_t address;
+  size_t bytes;
+  int32_t device;
+  int32_t is_small;
+  int32_t is_expandable;
+  gapless_stream stream;
+  gapless_pool_id pool;
+} gapless_segment_view;
+
+typedef struct gapless_block_view {
+  size_t struct_size;
+  uint64_t address;
+  size_t bytes;
+  size_t requested_bytes;
+  gapless_block_state state;
+  uint64_t cookie;
+} gapless_block_view;
+
+/* Walks a consistent copy of the mapped ranges, ascending by address, and the blocks that tile each. `device` -1: all.
+ * `pool` NULL: all. A callback that returns non-zero ends the walk. */
+typedef struct gapless_snapshot_visitor {
+  size_t struct_size;
+  void* user;
+  int32_t (*on_segment)(void* user, const gapless_segment_view* segment);
+  int32_t (*on_block)(void* user, const gapless_block_view* block);
+} gapless_snapshot_visitor;
+GAPLESS_EXPORT gapless_status gapless_walk_snapshot(gapless_allocator* allocator, int32_t device, const gapless_pool_id* pool,
+                                                    const gapless_snapshot_visitor* visitor);
+
+/* ------------------------------------------------------------------ steps and phases */
+
+/* Optional marks of the training loop: they sharpen the OOM record and the forecast; nothing depends on them. Labels are copied
+ * (at most 31 bytes are kept). `units` is the size of the step's batch in samples or tokens, 0: unknown. */
+GAPLESS_EXPORT gapless_status gapless_mark_step(gapless_allocator* allocator, int32_t device, const char* label, uint64_t units);
+GAPLESS_EXPORT gapless_status gapless_mark_phase(gapless_allocator* allocator, int32_t device, const char* label);
+
+/* ------------------------------------------------------------------ out of memory */
+
+typedef enum gapless_oom_verdict {
+  GAPLESS_OOM_IN_USE = 0,        /* live bytes leave too little */
+  GAPLESS_OOM_LIMIT = 1,         /* the limit set by gapless_set_limit or a memory fraction */
+  GAPLESS_OOM_OTHER_PROCESS = 2, /* memory held outside this process leaves too little */
+  GAPLESS_OOM_PINNED = 3,        /* free memory is pinned where it is */
+  GAPLESS_OOM_CAPTURE = 4,       /* a capture forbids what would have helped */
+  GAPLESS_OOM_INJECTED = 5
+} gapless_oom_verdict;
+
+enum { GAPLESS_LABEL_BYTES = 32, GAPLESS_OOM_RUNGS = 8 };
+
+typedef struct gapless_suggestion {
+  uint64_t units;         /* the largest batch expected to fit; 0: unknown */
+  uint64_t proven_fits;   /* largest batch seen to fit; 0: none */
+  uint64_t proven_fails;  /* smallest batch seen to fail; 0: none */
+  double confidence;      /* 0 .. 1 */
+  uint32_t evidence_steps; /* good steps behind it */
+} gapless_suggestion;
+
+typedef struct gapless_oom_record {
+  size_t struct_size;
+  uint64_t sequence; /* ascending per device */
+  int32_t device;
+  gapless_oom_verdict verdict;
+  gapless_stream stream;
+  gapless_pool_id pool;
+  size_t requested_bytes;
+  size_t rounded_bytes;
+  size_t live_bytes;
+  size_t reserved_bytes;
+  size_t free_bytes;               /* reserved, under no live or pending block */
+  size_t largest_obtainable_bytes; /* the largest request that would have succeeded */
+  size_t pending_bytes;            /* freed, still in use by streams */
+  size_t pinned_bytes;
+  size_t limit_bytes;
+  size_t driver_free_bytes;
+  size_t driver_total_bytes;
+  size_t other_process_bytes; /* used on the device outside this allocator */
+  char step_label[GAPLESS_LABEL_BYTES];
+  char phase_label[GAPLESS_LABEL_BYTES];
+  uint64_t step;             /* steps marked so far */
+  uint64_t allocation_index; /* index of the request in the step */
+  uint64_t step_units;
+  size_t step_peak_bytes;           /* live peak of this step so far */
+  size_t last_good_step_peak_bytes; /* live peak of the last complete step */
+  uint32_t attempt;                 /* 0 at the first call of the hook for this request */
+  size_t freed_by_rung[GAPLESS_OOM_RUNGS]; /* physical bytes that each rung of the ladder made available */
+  gapless_suggestion suggestion;
+} gapless_oom_record;
+
+typedef enum gapless_oom_answer {
+  GAPLESS_OOM_GIVE_UP = 0,
+  GAPLESS_OOM_TRY_AGAIN = 1 /* memory was freed; ignored, and taken as give up, when nothing became available */
+} gapless_oom_answer;
+
+/* Called on the thread whose request fails, with no lock held, never while its stream captures, never from inside itself (a
+ * request made by the hook that cannot be met fails at once). */
+typedef gapless_oom_answer (*gapless_oom_hook)(void* user, const gapless_oom_record* record);
+/* NULL removes it. Several may be set with different `user`; they are asked in the order of setting. */
+GAPLESS_EXPORT gapless_status gapless_add_oom_hook(gapless_allocator* allocator, gapless_oom_hook hook, void* user);
+GAPLESS_EXPORT gapless_status gapless_remove_oom_hook(gapless_allocator* allocator, gapless_oom_hook hook, void* user);
+
+/* The last OOM of the device. Errors: NOT_FOUND when there was none. */
+GAPLESS_EXPORT gapless_status gapless_last_oom(gapless_allocator* allocator, int32_t device, gapless_oom_record* out);
+
+/* What the journal predicts for a step of `units`. Errors: NOT_FOUND (not enough evidence yet). */
+typedef struct gapless_forecast {
+  size_t struct_size;
+  size_t peak_bytes;      /* expected live peak */
+  size_t available_bytes; /* what the engine can make available for it */
+  gapless_suggestion suggestion;
+} gapless_forecast;
+GAPLESS_EXPORT gapless_status gapless_forecast_step(gapless_allocator* allocator, int32_t device, uint64_t units,
+                                                    gapless_forecast* out);
+
+/* ------------------------------------------------------------------ devices, processes */
+
+/* Makes memory of `device` accessible from `peer`, what is mapped now and later. */
+GAPLESS_EXPORT gapless_status gapless_enable_peer(gapless_allocator* allocator, int32_t device, int32_t peer);
+
+/* A handle by which another process can map the segment of the block at `pointer`; the segment is pinned from now on.
+ * `offset`: of the pointer in the segment. Writes at most `capacity` bytes to `handle`, its length to *length. */
+GAPLESS_EXPORT gapless_status gapless_ipc_export(gapless_allocator* allocator, void* pointer, void* handle, size_t capacity,
+                                                 size_t* length, size_t* offset);
+GAPLESS_EXPORT gapless_status gapless_ipc_import(gapless_allocator* allocator, int32_t device, const void* handle, size_t length,
+                                                 void** base);
+GAPLESS_EXPORT gapless_status gapless_ipc_close(gapless_allocator* allocator, void* base);
+
+/* ------------------------------------------------------------------ options */
+
+/* Options by name, values as text; see docs/options.md. Set fails with INVALID_ARGUMENT (value) or NOT_FOUND (name; the text of
+ * gapless_last_error suggests the nearest). Get writes a NUL-terminated string of at most `capacity` bytes. */
+GAPLESS_EXPORT gapless_status gapless_set_option(gapless_allocator* allocator, const char* name, const char* value);
+GAPLESS_EXPORT gapless_status gapless_get_option(gapless_allocator* allocator, const char* name, char* value, size_t capacity);
+
+#ifdef __cplusplus
+} /* extern "C" */
+template <typename T>
+inline T gapless_detail_zeroed() {
+  T value{};
+  value.struct_size = sizeof(T);
+  return value;
+}
+#endif
+#endif /* GAPLESS_GAPLESS_H */
