@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * gapless_sim.h: what the simulated libcuda.so.1 exports for tools and tests, besides CUDA's own functions.
+ *
+ * A tool finds these by dlsym in the libcuda.so.1 that is loaded (RTLD_DEFAULT, or its dlopen handle): a real libcuda.so.1
+ * has none of them, so `dlsym(handle, "gapless_sim_configure") != NULL` is the test for "this is the simulation".
+ *
+ * Every function may be called from any thread. The ones that return int return 0, or a CUresult with a text in
+ * gapless_sim_last_error(). Bytes are bytes; devices are CUDA ordinals; streams are CUstream (NULL: legacy default).
+ *
+ * Memory that children inherit by fork is theirs: a forked child sees a copy of the device as it was, as of all memory.
+ */
+#ifndef GAPLESS_SIM_H
+#define GAPLESS_SIM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define GAPLESS_SIM_EXPORT __attribute__((visibility("default")))
+
+/* ------------------------------------------------------------------ configuration */
+
+/* Sets one option of the device that is about to be simulated. Names and values are those of gapless-sim's options without the
+ * dashes: size ("80GiB"), devices ("2"), other-process-bytes, seed, completion ("eager", "lazy", "random", "random:SEED",
+ * "lag:N", "manual"), strict ("0", "1"), capability ("8.0"), stats (a path). The environment gives the defaults:
+ * GAPLESS_SIM_SIZE, GAPLESS_SIM_OTHER_PROCESS_BYTES and so on.
+ * Errors: INVALID_VALUE (1) for an unknown name or a bad value; ILLEGAL_STATE (401) once the device exists, that is after the
+ * first CUDA call that needs it. */
+GAPLESS_SIM_EXPORT int gapless_sim_configure(const char* option, const char* value);
+
+/* Text of the last failure of a gapless_sim_ function on the calling thread, or "". */
+GAPLESS_SIM_EXPORT const char* gapless_sim_last_error(void);
+
+/* ------------------------------------------------------------------ what happened */
+
+/* Physical bytes in use on a device by this process (the bytes of other processes are not in it), and their highest value. */
+GAPLESS_SIM_EXPORT uint64_t gapless_sim_physical_bytes(int device);
+GAPLESS_SIM_EXPORT uint64_t gapless_sim_physical_bytes_peak(int device);
+
+/* Broken rules reported so far; the reports are in the JSON and on stderr. */
+GAPLESS_SIM_EXPORT uint64_t gapless_sim_violations(void);
+
+/* Calls of one function of the driver or the runtime API by its exported name ("cuMemMap", "cudaMalloc"). A runtime call is not
+ * also counted as the driver calls that it stands for. */
+GAPLESS_SIM_EXPORT uint64_t gapless_sim_calls(const char* function);
+
+/* Every function called since the last reset, in the order of names. Kinds: */
+enum {
+  GAPLESS_SIM_DRIVER = 0,  /* a driver or runtime function that is simulated */
+  GAPLESS_SIM_MATHS = 1,   /* a function of a maths library's stand-in: does nothing, succeeds */
+  GAPLESS_SIM_MISSING = 2, /* a driver or runtime function that is not simulated: it failed with "not supported" */
+  GAPLESS_SIM_KERNEL = 3   /* launches, by kernel name; counted only while GAPLESS_SIM_COUNT_KERNELS=1 */
+};
+typedef void (*gapless_sim_call_visitor)(void* user, const char* function, int kind, uint64_t calls);
+GAPLESS_SIM_EXPORT void gapless_sim_visit_calls(gapless_sim_call_visitor visitor, void* user);
+
+/* Sets the call counters to zero and the peaks to what is in use. Memory, streams and violations stay. */
+GAPLESS_SIM_EXPORT void gapless_sim_reset_counters(void);
+
+/* The statistics as JSON: driver_calls {function: count}, physical_bytes, physical_bytes_peak (summed over devices), violations,
+ * then violation_reports, missing_calls, maths_calls, devices. Returns the length without the NUL, as snprintf does; writes at
+ * most `capacity` bytes, always terminated. */
+GAPLESS_SIM_EXPORT size_t gapless_sim_stats_json(char* buffer, size_t capacity);
+GAPLESS_SIM_EXPORT int gapless_sim_write_stats(const char* path);
+
+/* ------------------------------------------------------------------ driving the device */
+
+/* Enqueues `operations` empty operations on a stream, as that many kernel launches would: lag:N counts them. */
+GAPLESS_SIM_EXPORT int gapless_sim_issue(int device, void* stream, uint64_t operations);
+
+/* Completes up to `operations` pending operations of a stream; stops early at a wait for an event that is not complete. For the
+ * schedule "manual"; harmless under the others. */
+GAPLESS_SIM_EXPORT int gapless_sim_advance(int device, void* stream, uint64_t operations);
+
+/* ------------------------------------------------------------------ kernels */
+
+typedef struct gapless_sim_launch {
+  size_t struct_size;
+  const char* kernel; /* mangled name */
+  int device;
+  void* stream;
+  unsigned grid[3];
+  unsigned block[3];
+  size_t shared_bytes;
+  void** parameters; /* as given to cudaLaunchKernel: one pointer to each argument */
+  void* user;
+} gapless_sim_launch;
+
+/* A body runs on the launching thread in the stream's order. Device addresses in its arguments are not host addresses: use
+ * gapless_sim_translate. */
+typedef void (*gapless_sim_kernel_body)(const gapless_sim_launch* launch);
+
+/* Kernels without a body do nothing. NULL removes a body. */
+GAPLESS_SIM_EXPORT int gapless_sim_register_kernel(const char* kernel, gapless_sim_kernel_body body, void* user);
+
+/* The host address behind [address, address + bytes) of device memory, or NULL: unmapped, not contiguous, or the device keeps no
+ * data (the default: book keeping only). */
+GAPLESS_SIM_EXPORT void* gapless_sim_translate(uint64_t address, size_t bytes);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* GAPLESS_SIM_H */
