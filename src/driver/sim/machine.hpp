@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+// The simulated machine: N devices behind one lock, and the only type that the libraries over it and the tests use.
+//
+// Every call is thread-safe, returns CUresult codes, and changes nothing when it fails. `device` is the device whose
+// context the caller has current. A broken rule of docs/driver_contract.md is returned as the error that a real device
+// gives, where it gives one, and recorded (violations()) whatever it returns.
+//
+// Determinism: no decision reads a clock, an address of the host or a hash; the same calls with the same Config give
+// the same results, addresses and reports.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "driver/driver.hpp"
+#include "driver/sim/config.hpp"
+#include "driver/sim/types.hpp"
+
+namespace gapless::driver::sim {
+
+class Machine {
+ public:
+  explicit Machine(const Config& config);
+  ~Machine();
+  Machine(const Machine&) = delete;
+  Machine& operator=(const Machine&) = delete;
+
+  const Config& config() const;
+
+  // ---- Devices -----------------------------------------------------------------------------------------------------
+  int device_count() const;
+  Result device_info(int device, DeviceInfo& out);
+  Result memory_info(int device, MemoryInfo& out);
+  std::uint64_t physical_bytes(int device);  // in use by this process
+  std::uint64_t physical_bytes_peak(int device);
+  void reset_physical_peak(int device);
+  void set_size(int device, std::uint64_t bytes);  // capacity, from now on
+  void set_other_process_bytes(int device, std::uint64_t bytes);
+  // Every later call on the device fails with `error`, as after an illegal access on real hardware.
+  void poison(int device, Result error);
+
+  // ---- cuMemAlloc, cuMemFree
+  // -----------------------------------------------------------------------------------------
+  Result allocate(int device, std::size_t bytes, Address& out);
+  Result free(int device, Address base);  // of allocate, or of pool_allocate
+  // ---- cuMemAllocAsync on the device's default pool (idealised: no fragmentation)
+  // ------------------------------------
+  Result pool_allocate(int device, std::size_t bytes, Stream stream, Address& out);
+  Result pool_free(int device, Address base, Stream stream);
+  Result pool_stats(int device, PoolStats& out);
+  Result pool_set_release_threshold(int device, std::uint64_t bytes);
+  Result pool_reset_high(int device, bool reserved, bool used);
+  Result pool_trim(int device, std::uint64_t keep_bytes);
+  // ---- Virtual memory
+  // ------------------------------------------------------------------------------------------------
+  Result address_reserve(std::size_t bytes, std::size_t alignment, Address fixed, Address& out);
+  Result address_free(Address base, std::size_t bytes);
+  Result create(int device, std::size_t bytes, const HandleProperties& properties, Handle& out);
+  Result release(Handle handle);
+  Result retain(Address inside, Handle& out);  // cuMemRetainAllocationHandle
+  Result handle_info(Handle handle, int& device, std::size_t& bytes, HandleProperties& properties);
+  Result map(Address base, std::size_t bytes, std::size_t offset, Handle handle);
+  Result unmap(Address base, std::size_t bytes);
+  enum class Permission { none, read, read_write };
+  Result set_access(Address base, std::size_t bytes, std::span<const int> devices, Permission permission);
+  Result get_access(Address inside, int device, Permission& out);
+  Result export_posix_fd(Handle handle, int& out);  // within this process only
+  Result import_posix_fd(int fd, Handle& out);
+  // ---- Pinned host memory (the caller owns the bytes)
+  // ----------------------------------------------------------------
+  void host_register(const void* base, std::size_t bytes);
+  Result host_unregister(const void* base);  // waits for nothing
+  // ---- Pointers
+  // ------------------------------------------------------------------------------------------------------
+  bool is_device_address(Address address) const;  // inside the machine's virtual addresses; no lock
+  PointerInfo find(Address inside);
+
+  // ---- Streams and events
+  // ----------------------------------------------------------------------------------------------
+  Result stream_create(int device, StreamFlags flags, Stream& out);
+  Result stream_destroy(int device, Stream stream);
+  Result stream_info(int device, Stream stream, StreamFlags& flags, int& stream_device, std::uint64_t& id);
+  Result stream_query(int device, Stream stream);  // ok or not_ready
+  Result stream_synchronize(int device, Stream stream);
+  Result stream_wait_event(int device, Stream stream, Event event);
+  Result device_synchronize(int device);
+  Result event_create(int device, Event& out);
+  Result event_destroy(Event event);
+  Result event_record(int device, Event event, Stream stream);
+  Result event_query(Event event);
+  Result event_synchronize(Event event);
+  Result event_elapsed(Event start, Event end, float& milliseconds);  // modelled: 1 us for each operation
+
+  // ---- Work
+  // ------------------------------------------------------------------------------------------------------------
+  Result submit(int device, Stream stream, const Operation& operation);  // a kernel, a host function, a value write
+  // Host or device memory on either side, told apart by address. `synchronous`: cudaMemcpy's semantics. An asynchronous
+  // copy from or to pageable host memory has read its source, or has completed, on return, as on a device.
+  struct Copy {
+    void* to = nullptr;
+    const void* from = nullptr;
+    std::size_t bytes = 0;  // of a row
+    std::size_t rows = 1, to_pitch = 0, from_pitch = 0;
+    bool synchronous = false;
+    const char* name = "cuMemcpy";
+  };
+  Result copy(int device, Stream stream, const Copy& copy);
+  struct Fill {
+    Address to = 0;
+    std::uint32_t value = 0;
+    std::size_t width = 1;     // bytes of an element: 1, 2 or 4
+    std::size_t elements = 0;  // of a row
+    std::size_t rows = 1, pitch = 0;
+    bool synchronous = false;
+    const char* name = "cuMemset";
+  };
+  Result fill(int device, Stream stream, const Fill& fill);
+  const char* intern(std::string_view name);  // a pointer that lives as long as the machine
+
+  // ---- Capture and graphs
+  // ----------------------------------------------------------------------------------------------
+  Result begin_capture(int device, Stream stream, CaptureMode mode);
+  Result end_capture(int device, Stream stream, Graph& out);
+  Result capture_info(int device, Stream stream, CaptureInfo& out);
+  Result exchange_capture_mode(int& mode);  // of the calling thread
+  Result graph_node_count(Graph graph, std::size_t& out);
+  Result graph_destroy(Graph graph);
+  Result graph_instantiate(Graph graph, GraphExec& out);
+  Result graph_exec_update(GraphExec exec, Graph graph);
+  Result graph_launch(int device, GraphExec exec, Stream stream);
+  Result graph_exec_destroy(GraphExec exec);
+
+  // ---- Schedules (tests and replay)
+  // ------------------------------------------------------------------------------------ As if `operations` unknown
+  // ones had been submitted to the legacy stream of `device`: what a trace's "+OPS" means.
+  void advance(int device, std::uint64_t operations);
+  // Completes up to `operations` of a stream whose dependencies are complete (Completion::manual); how many it did.
+  std::uint64_t step(int device, Stream stream, std::uint64_t operations);
+  std::uint64_t operations() const;  // submitted so far
+  // strict with threads_separate: the calling thread publishes what it knows under `token`; another takes it over. How
+  // a test tells the machine about its own locks and queues, which the machine cannot see.
+  void host_release(std::uint64_t token);
+  void host_acquire(std::uint64_t token);
+
+  // ---- Counting and reporting
+  // ------------------------------------------------------------------------------------------ One id for each function
+  // name; count() is one relaxed increment. Names are static strings.
+  int call_id(const char* name);
+  void count(int id);
+  std::uint64_t calls(std::string_view name);
+  struct Count {
+    std::string name;
+    std::uint64_t calls = 0;
+  };
+  std::vector<Count> call_counts();  // by name, ascending; zeros left out
+  void reset_call_counts();
+  void violate(const char* rule, std::string text);  // for libraries over the machine: records as the machine does
+  std::uint64_t violation_count() const;
+  std::vector<Violation> violations();
+  std::string stats_json();
+  bool write_stats(const std::string& path);
+  // Called, outside the lock, after a host synchronisation completed: the stream's id, or -1 for a whole device.
+  void on_synchronize(void (*callback)(int));
+
+ private:
+  class Core;
+  std::unique_ptr<Core> core_;
+};
+
+}  // namespace gapless::driver::sim

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// Words shared by the parts of the simulated device.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "driver/driver.hpp"
+
+namespace gapless::driver::sim {
+
+inline constexpr std::uint64_t kGranule = 2ull << 20;        // granularity of physical memory and of mappings
+inline constexpr std::uint64_t kVaBase = 0x200000000000ull;  // first address of the machine; fixed, so runs agree
+inline constexpr std::uint64_t kVaBytes = 32ull << 40;
+
+constexpr std::uint64_t round_up(std::uint64_t n, std::uint64_t to) {
+  return (n + to - 1) / to * to;
+}
+
+// CUresult codes that only a device returns; gapless itself acts on none of them.
+namespace code {
+inline constexpr Result not_permitted{800};
+inline constexpr Result invalid_handle{400};
+inline constexpr Result not_found{500};
+inline constexpr Result capture_merge{902};
+inline constexpr Result capture_unmatched{903};
+inline constexpr Result capture_unjoined{904};
+inline constexpr Result capture_isolation{905};
+inline constexpr Result captured_event{907};
+inline constexpr Result capture_wrong_thread{908};
+}  // namespace code
+
+// Stream handles with a meaning of their own, as in cuda.h. A null stream is the legacy default stream of the device
+// that the call names.
+inline const Stream kLegacyStream = reinterpret_cast<Stream>(1);
+inline const Stream kPerThreadStream = reinterpret_cast<Stream>(2);
+
+using Graph = void*;
+using GraphExec = void*;
+
+// Bytes that an operation reads or writes on the device, through the address it was given.
+struct Access {
+  Address base = 0;
+  std::size_t bytes = 0;
+  bool write = false;
+};
+
+// Runs when the operation completes. A kernel body touches device memory only and runs inside the machine's lock; a
+// host function (cudaLaunchHostFunc) runs outside it and must not call the machine.
+using Body = std::function<void()>;
+
+struct Operation {
+  const char* name = "";             // static or interned (Machine::intern): reports keep the pointer
+  std::span<const Access> accesses;  // copied; may be empty where nothing is known (a kernel that nobody registered)
+  Body body;                         // may be empty
+  bool host_function = false;
+};
+
+enum class CaptureMode : int { global = 0, thread_local_ = 1, relaxed = 2 };
+
+struct StreamFlags {
+  bool non_blocking = false;  // does not synchronise with the legacy default stream
+  int priority = 0;
+};
+
+enum class MemoryKind { none, linear, pool, mapped, pinned };
+
+struct PointerInfo {
+  MemoryKind kind = MemoryKind::none;
+  Address base = 0;  // of the allocation or of the mapping
+  std::size_t bytes = 0;
+  int device = -1;
+  bool reserved_only = false;  // inside a reservation or a hole of the device's addresses, nothing mapped
+};
+
+struct PoolStats {
+  std::uint64_t reserved = 0, reserved_high = 0, used = 0, used_high = 0;
+  std::uint64_t release_threshold = 0;
+};
+
+// A broken rule of docs/driver_contract.md.
+struct Violation {
+  const char* rule = "";        // "MAP-3"
+  std::uint64_t operation = 0;  // the machine's operation number when it was found
+  std::string text;             // both operations named, addresses, the way to run it again
+};
+
+}  // namespace gapless::driver::sim
