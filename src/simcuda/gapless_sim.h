@@ -8,7 +8,7 @@
  * Every function may be called from any thread. The ones that return int return 0, or a CUresult with a text in
  * gapless_sim_last_error(). Bytes are bytes; devices are CUDA ordinals; streams are CUstream (NULL: legacy default).
  *
- * Memory that children inherit by fork is theirs: a forked child sees a copy of the device as it was, as of all memory.
+ * A child forked after the first CUDA call gets NOT_INITIALIZED from every CUDA call, as with a real driver.
  */
 #ifndef GAPLESS_SIM_H
 #define GAPLESS_SIM_H
@@ -24,13 +24,12 @@ extern "C" {
 
 /* ------------------------------------------------------------------ configuration */
 
-/* Sets one option of the device that is about to be simulated. Names and values are those of gapless-sim's options without the
- * dashes: size ("80GiB"), devices ("2"), other-process-bytes, seed, completion ("eager", "lazy", "random", "random:SEED",
- * "lag:N", "manual"), strict ("0", "1"), capability ("8.0"), stats (a path). The environment gives the defaults:
- * GAPLESS_SIM_SIZE, GAPLESS_SIM_OTHER_PROCESS_BYTES and so on.
- * Errors: INVALID_VALUE (1) for an unknown name or a bad value; ILLEGAL_STATE (401) once the device exists, that is after the
+/* Changes the machine that is about to be simulated. `options` is the text form of driver/sim/config.hpp, as in the environment
+ * variable GAPLESS_SIM, which gives the defaults: "size=80GiB,devices=1,other=0,seed=1,completion=lag:0,strict=0,stats=FILE",
+ * keys in any order, all optional.
+ * Errors: INVALID_VALUE (1) for an unknown key or a bad value; ILLEGAL_STATE (401) once the machine exists, that is after the
  * first CUDA call that needs it. */
-GAPLESS_SIM_EXPORT int gapless_sim_configure(const char* option, const char* value);
+GAPLESS_SIM_EXPORT int gapless_sim_configure(const char* options);
 
 /* Text of the last failure of a gapless_sim_ function on the calling thread, or "". */
 GAPLESS_SIM_EXPORT const char* gapless_sim_last_error(void);
@@ -67,14 +66,48 @@ GAPLESS_SIM_EXPORT void gapless_sim_reset_counters(void);
 GAPLESS_SIM_EXPORT size_t gapless_sim_stats_json(char* buffer, size_t capacity);
 GAPLESS_SIM_EXPORT int gapless_sim_write_stats(const char* path);
 
+/* ------------------------------------------------------------------ watching the calls */
+
+/* One finished call of a function that makes, maps, frees or waits for memory or orders streams: cuMem*, cudaMalloc*, cudaFree*,
+ * event record, query and synchronize, stream wait, stream, context and device synchronize. The arguments are those that matter for
+ * a log and for modelled times, 0 where a function has none. */
+typedef struct gapless_sim_call {
+  size_t struct_size;
+  const char* function; /* static: "cuMemMap", "cudaMalloc" */
+  int result;
+  int device;
+  uint64_t address;  /* range or result address */
+  uint64_t bytes;
+  uint64_t handle;   /* cuMemCreate (made), cuMemMap, cuMemRelease */
+  uint64_t stream;   /* id of the stream, not its pointer, so that a log is the same in every run */
+  uint64_t event;    /* likewise */
+} gapless_sim_call;
+/* Called on the calling thread after the call, outside the machine's lock; NULL removes it. Set before threads start. */
+typedef void (*gapless_sim_observer)(void* user, const gapless_sim_call* call);
+GAPLESS_SIM_EXPORT void gapless_sim_set_observer(gapless_sim_observer observer, void* user);
+
+/* Enqueues one operation that reads or writes [address, address + bytes) of device memory: what strict mode judges. */
+GAPLESS_SIM_EXPORT int gapless_sim_access(int device, void* stream, uint64_t address, size_t bytes, int write);
+
 /* ------------------------------------------------------------------ driving the device */
 
-/* Enqueues `operations` empty operations on a stream, as that many kernel launches would: lag:N counts them. */
+/* Enqueues `operations` empty operations on a stream, as that many kernel launches would. */
 GAPLESS_SIM_EXPORT int gapless_sim_issue(int device, void* stream, uint64_t operations);
 
-/* Completes up to `operations` pending operations of a stream; stops early at a wait for an event that is not complete. For the
- * schedule "manual"; harmless under the others. */
-GAPLESS_SIM_EXPORT int gapless_sim_advance(int device, void* stream, uint64_t operations);
+/* As if `operations` had been enqueued on the device's legacy stream, in constant time: what "+OPS" means in a trace (lag:N
+ * counts operations). */
+GAPLESS_SIM_EXPORT int gapless_sim_advance(int device, uint64_t operations);
+
+/* Completes up to `operations` pending operations of a stream whose dependencies are complete, and returns how many it did. For
+ * the schedule "manual"; harmless under the others. */
+GAPLESS_SIM_EXPORT uint64_t gapless_sim_step(int device, void* stream, uint64_t operations);
+
+/* The capacity of a device and what other processes hold of it, from now on. */
+GAPLESS_SIM_EXPORT int gapless_sim_set_size(int device, uint64_t bytes);
+GAPLESS_SIM_EXPORT int gapless_sim_set_other_process_bytes(int device, uint64_t bytes);
+
+/* Called after each host synchronisation with the stream's id (0: legacy default), or -1 for a whole device; NULL: none. */
+GAPLESS_SIM_EXPORT int gapless_sim_on_synchronize(void (*callback)(int stream_id));
 
 /* ------------------------------------------------------------------ kernels */
 
