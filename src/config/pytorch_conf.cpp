@@ -2,7 +2,7 @@
 // PyTorch reads one string three times: large_segment_size_mb anywhere in it, then the keys of all accelerators, then
 // those of CUDA. Each pass skips what is not its own; the order decides which error is raised, so it is kept.
 #include <algorithm>
-#include <array>
+#include <bit>
 
 #include "config/load.hpp"
 #include "config/nearest.hpp"
@@ -143,6 +143,13 @@ class Parser {
       options_.pytorch.release_lock_on_cudamalloc = tokens_.to_bool(i + 2);
     } else if (key == "graph_capture_record_stream_reuse") {
       options_.pytorch.graph_capture_record_stream_reuse = tokens_.to_bool(i + 2);
+    } else if (key == "pinned_use_cuda_host_register" || key == "pinned_use_hip_host_register") {
+      tokens_.to_bool(i + 2);
+    } else if (key == "pinned_num_register_threads") {
+      check_pinned_threads(tokens_.to_size(i + 2));
+    } else if (key == "pinned_reserve_segment_size_mb") {
+      const bool positive = tokens_.to_size(i + 2) > 0;
+      if (!tokens_.failed() && !positive) tokens_.fail("Pinned reserve segment size has to be greater than 0");
     } else if (key == "per_process_memory_fraction") {
       const double fraction = tokens_.to_real(i + 2);
       if (!tokens_.failed() && !(fraction >= 0 && fraction <= 1)) {
@@ -180,6 +187,16 @@ class Parser {
       report_.note(key + " has no effect in this version");
     }
     return end;
+  }
+
+  void check_pinned_threads(Size threads) {
+    if (tokens_.failed()) return;
+    const std::string got = ", got " + std::to_string(threads);
+    if (!std::has_single_bit(threads)) {
+      tokens_.fail("Number of register threads has to be power of 2" + got);
+    } else if (threads > 128) {
+      tokens_.fail("Number of register threads should be less than or equal to 128" + got);
+    }
   }
 
   static const OptionInfo* own_option(std::string_view key) {
