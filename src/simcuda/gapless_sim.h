@@ -119,16 +119,18 @@ typedef struct gapless_sim_launch {
   unsigned grid[3];
   unsigned block[3];
   size_t shared_bytes;
-  void** parameters; /* as given to cudaLaunchKernel: one pointer to each argument */
+  void* const* parameters; /* one pointer to each argument, as cudaLaunchKernel takes them */
   void* user;
 } gapless_sim_launch;
 
-/* A body runs on the launching thread in the stream's order. Device addresses in its arguments are not host addresses: use
- * gapless_sim_translate. */
+/* A body runs when the launch completes in the stream's order, on whichever thread made that happen. It must not call CUDA.
+ * Device addresses in its arguments are not host addresses: gapless_sim_translate gives those. */
 typedef void (*gapless_sim_kernel_body)(const gapless_sim_launch* launch);
 
-/* Kernels without a body do nothing. NULL removes a body. */
-GAPLESS_SIM_EXPORT int gapless_sim_register_kernel(const char* kernel, gapless_sim_kernel_body body, void* user);
+/* Kernels without a body do nothing. `parameter_bytes` has the size of each argument: a launch copies them, as a device does. A
+ * NULL body removes it. Errors: INVALID_VALUE. */
+GAPLESS_SIM_EXPORT int gapless_sim_register_kernel(const char* kernel, gapless_sim_kernel_body body, void* user,
+                                                   const size_t* parameter_bytes, size_t parameter_count);
 
 /* The host address behind [address, address + bytes) of device memory, or NULL: unmapped, not contiguous, or the device keeps no
  * data (the default: book keeping only). */

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Contexts: each device's primary context, contexts of cuCtxCreate, and the calling thread's stack of them.
+#pragma once
+
+#include <cuda.h>
+
+namespace gapless::simcuda {
+
+inline constexpr int kMaxDevices = 64;
+
+struct Context {
+  int device = 0;
+  bool primary = false;
+  unsigned flags = 0;
+};
+
+Context* primary_context(int device);
+
+// The thread's current context, null when it has none.
+Context* current_context();
+void set_current_context(Context* context);
+void push_context(Context* context);
+Context* pop_context();
+
+// What a call that needs a context starts with: the current device, or NOT_INITIALIZED, or INVALID_CONTEXT.
+CUresult current_device(int& device);
+
+}  // namespace gapless::simcuda

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// What libcudart.so.13 needs of libcuda.so.1 beyond the driver API.
+#pragma once
+
+#include <cuda.h>
+
+#include <cstddef>
+
+#include "simcuda/gapless_sim.h"
+
+extern "C" {
+// The function handle of a kernel that the runtime registered under its mangled name; the same for the same name.
+GAPLESS_SIM_EXPORT CUfunction gapless_sim_function(const char* kernel);
+// Device memory of a __device__ variable, made when first asked for; `key` is the host's shadow of it.
+GAPLESS_SIM_EXPORT CUresult gapless_sim_variable(const void* key, std::size_t bytes, CUdeviceptr* address);
+}
