@@ -195,6 +195,23 @@ Trace read_trace(const std::string& path) {
   return TraceParser(path).parse();
 }
 
+void truncate(Trace& trace, std::size_t events) {
+  if (events < trace.ops.size()) trace.ops.resize(events);
+  trace.allocations = trace.frees = trace.peak_live_bytes = 0;
+  std::vector<std::uint64_t> bytes(trace.slots, 0);
+  std::uint64_t live = 0;
+  for (const Op& op : trace.ops) {
+    if (op.kind == OpKind::allocate) {
+      ++trace.allocations;
+      live += bytes[op.id] = rounded_bytes(op.bytes);
+      trace.peak_live_bytes = std::max(trace.peak_live_bytes, live);
+    } else if (op.kind == OpKind::free) {
+      ++trace.frees;
+      live -= bytes[op.id];
+    }
+  }
+}
+
 std::vector<Step> steps_of(const Trace& trace) {
   std::vector<Step> steps;
   bool open = false;

@@ -37,6 +37,9 @@ struct Trace {
 // an unknown event, a malformed number, an id that lives twice, a free or record_stream of an id that does not live.
 Trace read_trace(const std::string& path);
 
+// Keeps the first `events` only; counts and the peak become those of what is left.
+void truncate(Trace& trace, std::size_t events);
+
 // A step starts at each mark whose label is neither "build" nor "end", and ends at the next mark of any label.
 struct Step {
   std::size_t begin = 0;  // index into Trace::ops of the mark

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/replay/runner.hpp"
+
+#include <algorithm>
+#include <chrono>
+
+#include "tools/replay/backend.hpp"
+#include "tools/replay/driver_watch.hpp"
+#include "tools/replay/picture.hpp"
+#include "tools/replay/sim_device.hpp"
+
+namespace gapless::tools {
+namespace {
+
+std::unique_ptr<Backend> make_backend(const Options& options, AllocatorKind allocator) {
+  if (allocator == AllocatorKind::gapless) return make_gapless_backend(options);
+  return make_torch_backend(options, allocator == AllocatorKind::expandable);
+}
+
+char letter_of(OpKind kind) {
+  switch (kind) {
+    case OpKind::allocate:
+      return 'a';
+    case OpKind::free:
+      return 'f';
+    case OpKind::record_stream:
+      return 'r';
+    case OpKind::synchronize:
+      return 'y';
+    case OpKind::step_mark:
+      return 's';
+    case OpKind::phase_mark:
+      return 'p';
+    case OpKind::trim:
+      return 't';
+    case OpKind::set_limit:
+      return 'l';
+    case OpKind::destroy_stream:
+      return 'd';
+  }
+  return '?';
+}
+
+std::uint64_t memory_calls(const std::map<std::string, std::uint64_t>& calls) {
+  std::uint64_t sum = 0;
+  for (const auto& [name, count] : calls) sum += is_memory_call(name) ? count : 0;
+  return sum;
+}
+
+// The driver's counters at a step mark.
+struct Snapshot {
+  std::size_t event;
+  DriverTime time;
+  std::uint64_t memory_calls;
+};
+
+class Replay {
+ public:
+  Replay(const Trace& trace, const Options& options, AllocatorKind allocator, std::uint64_t size)
+      : trace_(trace),
+        options_(options),
+        allocator_(allocator),
+        size_(size),
+        device_(options, size),
+        blocks_(trace.slots) {
+    if (!options.log_path.empty()) watch_.log_to(options.log_path);
+    if (!options.html_path.empty()) {
+      picture_ = std::make_unique<PictureRecorder>(trace.ops.size());
+      watch_.keep_mappings();
+    }
+    device_.observe(&DriverWatch::on_call, &watch_);
+    backend_ = make_backend(options, allocator);
+  }
+
+  ReplayResult run() {
+    ReplayResult result;
+    result.completed = true;
+    std::size_t event = 0;
+    for (; event < trace_.ops.size(); ++event) {
+      const Op& op = trace_.ops[event];
+      if (op.kind == OpKind::step_mark) snapshot(event);
+      const Outcome outcome = apply(op, event);
+      if (picture_) picture_->sample(event, live_bytes_, device_.physical_bytes());
+      if (outcome == Outcome::ok) continue;
+      result.completed = false;
+      result.ooms = outcome == Outcome::out_of_memory ? 1 : 0;
+      result.error = "event " + std::to_string(event) + " (" + letter_of(op.kind) + ", " + std::to_string(op.bytes) +
+                     " bytes): " + backend_->error();
+      break;
+    }
+    snapshot(event);
+    fill(result);
+    return result;
+  }
+
+ private:
+  struct Block {
+    void* pointer = nullptr;
+    std::uint64_t bytes = 0;
+    std::int32_t stream = 0;
+  };
+
+  Outcome apply(const Op& op, std::size_t event) {
+    if (op.device_ops != 0) device_.issue(op.device_ops);
+    switch (op.kind) {
+      case OpKind::allocate:
+        return allocate(op, event);
+      case OpKind::free:
+        return free(op, event);
+      case OpKind::record_stream:
+        return record_stream(op, event);
+      case OpKind::synchronize:
+        device_.synchronize(op.stream);
+        return Outcome::ok;
+      case OpKind::destroy_stream:
+        device_.destroy_stream(op.stream);
+        return Outcome::ok;
+      default:
+        break;
+    }
+    const Bracket bracket(watch_, event, op.kind);
+    switch (op.kind) {
+      case OpKind::step_mark:
+        return backend_->mark_step(trace_.labels[op.label].c_str());
+      case OpKind::phase_mark:
+        return backend_->mark_phase(trace_.labels[op.label].c_str());
+      case OpKind::trim:
+        return backend_->trim(op.bytes);
+      case OpKind::set_limit:
+        return backend_->set_limit(op.bytes);
+      default:
+        return Outcome::failed;
+    }
+  }
+
+  struct Bracket {
+    Bracket(DriverWatch& watched, std::size_t event, OpKind kind) : watch(watched) {
+      watch.begin(event, letter_of(kind));
+    }
+    ~Bracket() { watch.end(); }
+    DriverWatch& watch;
+  };
+
+  Outcome allocate(const Op& op, std::size_t event) {
+    void* const stream = device_.stream(op.stream);
+    Block& block = blocks_[op.id];
+    block = {nullptr, op.bytes, op.stream};
+    {
+      const Bracket bracket(watch_, event, op.kind);
+      const Outcome outcome = backend_->allocate(op.bytes, stream, block.pointer);
+      if (outcome != Outcome::ok) return outcome;
+    }
+    live_bytes_ += rounded_bytes(op.bytes);
+    if (picture_) picture_->allocated(event, block.pointer, rounded_bytes(op.bytes));
+    if (options_.strict && op.bytes != 0) device_.access(op.stream, block.pointer, op.bytes, true);
+    return Outcome::ok;
+  }
+
+  Outcome free(const Op& op, std::size_t event) {
+    Block& block = blocks_[op.id];
+    live_bytes_ -= rounded_bytes(block.bytes);
+    if (block.pointer == nullptr) return Outcome::ok;
+    if (options_.strict) device_.access(block.stream, block.pointer, block.bytes, false);
+    if (picture_) picture_->freed(event, block.pointer);
+    const Bracket bracket(watch_, event, op.kind);
+    return backend_->free(block.pointer);
+  }
+
+  // The trace says that another stream uses the block, not when: strict makes the use that a correct program would
+  // make, ordered after the block's own stream.
+  Outcome record_stream(const Op& op, std::size_t event) {
+    const Block& block = blocks_[op.id];
+    if (block.pointer == nullptr) return Outcome::ok;
+    void* const stream = device_.stream(op.stream);
+    if (options_.strict) {
+      if (op.stream != block.stream) device_.order(op.stream, block.stream);
+      device_.access(op.stream, block.pointer, block.bytes, false);
+    }
+    const Bracket bracket(watch_, event, op.kind);
+    return backend_->record_stream(block.pointer, stream);
+  }
+
+  void snapshot(std::size_t event) { snapshots_.push_back({event, watch_.time(), memory_calls(device_.calls())}); }
+
+  const Snapshot* at(std::size_t event) const {
+    for (const auto& snapshot : snapshots_) {
+      if (snapshot.event == event) return &snapshot;
+    }
+    return nullptr;
+  }
+
+  void fill(ReplayResult& result) {
+    result.name = trace_.name;
+    result.allocator = allocator_;
+    result.size = size_;
+    result.peak_live = trace_.peak_live_bytes;
+    result.peak_reserved = device_.physical_bytes_peak();
+    result.retries = backend_->retries();
+    result.violations = device_.violations();
+    for (const auto& [name, count] : device_.calls()) {
+      if (is_memory_call(name)) result.driver_calls[name] = count;
+    }
+    result.event_calls = watch_.event_calls();
+    result.stalls = watch_.time().stalls;
+    fill_steps(result);
+    if (picture_) result.picture = picture_->render(result, watch_.mappings(), steps_of(trace_));
+  }
+
+  void fill_steps(ReplayResult& result) const {
+    const auto steps = steps_of(trace_);
+    for (const Step& step : steps) {
+      const Snapshot* begin = at(step.begin);
+      const Snapshot* end = at(step.end);
+      if (begin == nullptr || end == nullptr) break;  // the replay stopped before
+      const DriverTime time = end->time - begin->time;
+      result.steps.push_back({end->memory_calls - begin->memory_calls, time.remap_us, time.create_us});
+    }
+    const Snapshot& last = snapshots_.back();
+    const Snapshot* first_end = steps.empty() ? nullptr : at(steps.front().end);
+    result.first_us = (first_end != nullptr ? first_end->time : last.time).total_us();
+    if (const Snapshot* fourth = steps.size() > 3 ? at(steps[3].begin) : nullptr) {
+      result.driver_calls_steady = last.memory_calls - fourth->memory_calls;
+    }
+    const std::size_t half = result.steps.size() / 2;
+    const auto count = static_cast<double>(result.steps.size() - half);
+    for (std::size_t i = half; i < result.steps.size(); ++i) {
+      result.remap_steady_us += result.steps[i].remap_us / count;
+      result.create_steady_us += result.steps[i].create_us / count;
+    }
+  }
+
+  const Trace& trace_;
+  const Options& options_;
+  AllocatorKind allocator_;
+  std::uint64_t size_;
+  DriverWatch watch_;
+  SimDevice device_;
+  std::unique_ptr<Backend> backend_;
+  std::vector<Block> blocks_;
+  std::uint64_t live_bytes_ = 0;
+  std::vector<Snapshot> snapshots_;
+  std::unique_ptr<PictureRecorder> picture_;
+};
+
+}  // namespace
+
+ReplayResult replay(const Trace& trace, const Options& options, AllocatorKind allocator, std::uint64_t size) {
+  return Replay(trace, options, allocator, size).run();
+}
+
+double time_pairs(const Trace& trace, const Options& options, AllocatorKind allocator, std::uint64_t size) {
+  if (options.completion != "eager" && options.completion != "lag:0") return 0;
+  SimDevice device(options, size);
+  const auto backend = make_backend(options, allocator);
+  std::vector<void*> pointers(trace.slots, nullptr);
+  const auto steps = steps_of(trace);
+  const std::size_t from = steps.empty() ? 0 : steps[steps.size() / 2].begin;
+  std::int32_t stream_number = 0;
+  void* stream = nullptr;
+  std::uint64_t calls = 0;
+  std::chrono::steady_clock::duration elapsed{};
+  auto started = std::chrono::steady_clock::now();
+  for (std::size_t i = 0; i < trace.ops.size(); ++i) {
+    const Op& op = trace.ops[i];
+    if (i == from) {
+      calls = 0;
+      elapsed = {};
+      started = std::chrono::steady_clock::now();
+    }
+    if (op.kind == OpKind::allocate || op.kind == OpKind::record_stream) {
+      // Looked up only when it changes: the table is this tool's, not the allocator's.
+      if (op.stream != stream_number) {
+        stream_number = op.stream;
+        stream = device.stream(op.stream);
+      }
+    }
+    switch (op.kind) {
+      case OpKind::allocate:
+        if (backend->allocate(op.bytes, stream, pointers[op.id]) != Outcome::ok) return 0;
+        ++calls;
+        break;
+      case OpKind::free:
+        if (pointers[op.id] != nullptr) backend->free(pointers[op.id]);
+        pointers[op.id] = nullptr;
+        ++calls;
+        break;
+      case OpKind::record_stream:
+        if (pointers[op.id] != nullptr) backend->record_stream(pointers[op.id], stream);
+        break;
+      case OpKind::synchronize:
+        elapsed += std::chrono::steady_clock::now() - started;
+        device.synchronize(op.stream);
+        started = std::chrono::steady_clock::now();
+        break;
+      default:
+        break;
+    }
+  }
+  elapsed += std::chrono::steady_clock::now() - started;
+  const double nanoseconds = std::chrono::duration<double, std::nano>(elapsed).count();
+  return calls == 0 ? 0 : nanoseconds * 2 / static_cast<double>(calls);
+}
+
+}  // namespace gapless::tools
