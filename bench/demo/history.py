@@ -46,15 +46,12 @@ def rounded(size):
 
 
 def live_curve(recorded):
-    """(microseconds since the first request, live bytes) after each request."""
-    if not recorded:
-        return []
-    first = recorded[0][5]
+    """(Unix time in seconds, live bytes) after each request."""
     live = 0
     curve = []
     for kind, _, size, _, _, time in recorded:
         live += rounded(size) if kind == "a" else -rounded(size)
-        curve.append((time - first, live))
+        curve.append((time / 1e6, live))
     return curve
 
 

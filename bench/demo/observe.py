@@ -33,6 +33,7 @@ class Watch:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample, name="observe", daemon=True)
         self._start = time.perf_counter()
+        self._start_unix = time.time()
 
     def __enter__(self):
         self._hook = register_optimizer_step_post_hook(lambda *_: self._on_step())
@@ -47,6 +48,9 @@ class Watch:
 
     def now(self):
         return time.perf_counter() - self._start
+
+    def since_start(self, unix_seconds):
+        return unix_seconds - self._start_unix
 
     def _on_first_forward(self):
         self._first_forward.remove()
@@ -131,7 +135,7 @@ def main():
     if args.trace:
         events = history.events()
         history.write_trace(args.trace, events, name="demo", script=args.script)
-        result["live"] = history.live_curve(events)
+        result["live"] = [(watch.since_start(unix), bytes) for unix, bytes in history.live_curve(events)]
         result["peak_live_bytes"] = max((bytes for _, bytes in result["live"]), default=0)
     with open(args.result, "w", encoding="utf-8") as out:
         json.dump(result, out)

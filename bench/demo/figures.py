@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The figures of one run as the table and the page show them."""
+
+import device
+
+STEADY_FROM = 3  # calls after this optimizer step count as steady
+
+
+class Row:
+    """One allocator: what was seen in the live run (`seen`) and in the replays of its recorded requests (`replayed`)."""
+
+    def __init__(self, name, title, seen, replayed, peak_live):
+        self.name = name
+        self.title = title
+        self.seen = seen
+        self.peak_live = peak_live
+        self.peak_reserved = seen["peak_device_bytes"]
+        self.ratio = self.peak_reserved / peak_live
+        self.retries = seen["retries"]
+        self.ns_per_pair = replayed["ns_per_pair"]
+        self.calls_are_replayed = seen["calls"] is None  # a real device does not count them
+        if self.calls_are_replayed:
+            by_function = replayed["driver_calls"]
+            self.calls = sum(count for function, count in by_function.items() if device.is_memory_call(function))
+            self.steady_calls = replayed["driver_calls_steady"]
+            self.calls_each_step = []
+        else:
+            totals = [sum(calls.values()) for calls in seen["calls_by_step"]]
+            self.calls = sum(seen["calls"].values())
+            self.steady_calls = self.calls - totals[STEADY_FROM - 1]
+            self.calls_each_step = [after - before for before, after in zip([0, *totals], totals)]
+
+
+def gib(size):
+    return f"{size / 2**30:.2f} GiB"
+
+
+def table(rows):
+    """(label, one cell for each row), in the order in which they are shown."""
+    lines = [
+        ("peak live, GiB", lambda row: f"{row.peak_live / 2**30:.2f}"),
+        ("peak reserved, GiB", lambda row: f"{row.peak_reserved / 2**30:.2f}"),
+        ("reserved / live", lambda row: f"{row.ratio:.3f}"),
+        ("driver calls", lambda row: f"{row.calls:,}"),
+        (f"… after step {STEADY_FROM}", lambda row: f"{row.steady_calls:,}"),
+        ("retries", lambda row: f"{row.retries:,}"),
+        ("allocator time, ns", lambda row: f"{row.ns_per_pair:.0f}"),
+    ]
+    return [(label, [cell(row) for row in rows]) for label, cell in lines]
+
+
+def bins(points, to_step, end, count):
+    """The highest value of a step function in each of `count` equal parts of [0, end] steps; None before its first point."""
+    highest = [None] * count
+    current = None
+    at = 0
+    for seconds, value in points:
+        here = min(count - 1, max(0, int(to_step(seconds) / end * count)))
+        for index in range(at + 1, here + 1):
+            highest[index] = current
+        at = here
+        current = value
+        highest[at] = value if highest[at] is None else max(highest[at], value)
+    for index in range(at + 1, count):
+        highest[index] = current
+    return highest
+
+
+def step_clock(first_seconds, step_seconds, end_seconds):
+    """Maps a run's seconds to optimizer steps, so that runs of different speed share an axis. The model is built during the
+    first step; what follows the last one takes one more."""
+    marks = [first_seconds, *step_seconds, max(end_seconds, step_seconds[-1] + 1e-9)]
+
+    def to_step(seconds):
+        low, high = 0, len(marks) - 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if marks[middle] <= seconds else (low, middle)
+        share = (seconds - marks[low]) / (marks[high] - marks[low])
+        return low + min(1.0, max(0.0, share))
+
+    return to_step
