@@ -51,6 +51,7 @@ bool LineReader::next(std::string_view& line) {
     if (newline != nullptr) {
       const auto length = static_cast<std::size_t>(static_cast<const char*>(newline) - start);
       line = {start, length};
+      if (line.ends_with('\r')) line.remove_suffix(1);
       begin_ += length + 1;
       ++line_number_;
       return true;
@@ -59,6 +60,7 @@ bool LineReader::next(std::string_view& line) {
     if (!fill()) {
       if (begin_ == end_) return false;
       line = {buffer_.data() + begin_, end_ - begin_};
+      if (line.ends_with('\r')) line.remove_suffix(1);
       begin_ = end_;
       ++line_number_;
       return true;

@@ -17,7 +17,8 @@ class LineReader {
   // Throws TraceError.
   explicit LineReader(const std::string& path);
 
-  // False at the end. `line` has no newline and is valid until the next call. Throws TraceError on damaged data.
+  // False at the end. `line` has no newline (nor a carriage return before it) and is valid until the next call. Throws
+  // TraceError on damaged data.
   bool next(std::string_view& line);
 
   std::size_t line_number() const { return line_number_; }

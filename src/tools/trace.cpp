@@ -49,7 +49,7 @@ class Words {
 
  private:
   void skip_blanks() {
-    while (!rest_.empty() && (rest_.front() == ' ' || rest_.front() == '\r')) rest_.remove_prefix(1);
+    while (!rest_.empty() && rest_.front() == ' ') rest_.remove_prefix(1);
   }
 
   std::string_view rest_;
