@@ -29,12 +29,14 @@ struct Config {
   bool free_orders = true;        // cuMemFree waits for the device's work; false: strict reports who relies on it
   bool sticky = false;            // an illegal access poisons the device: every later call fails with 700
   bool abort_on_violation = false;
-  bool data = false;                     // memory behind the addresses; needs fixed_base or any host reservation
+  bool report = false;  // broken rules are also written to stderr
+  bool data = false;    // memory behind the addresses, for the host to read; else D2H copies give zeros
   std::uint64_t data_max = 16ull << 20;  // data: longer copies and fills are dropped, so that RAM stays bounded
-  bool reserve_host_va = true;           // the device's addresses are reserved PROT_NONE in this process
-  bool fixed_base = true;                // at 0x200000000000, so that every run sees the same addresses
-  bool virtual_memory = true;            // false: a device without virtual memory management (old driver, vGPU, WSL)
-  std::string stats;                     // file for the JSON statistics at exit; empty: none
+  bool reserve_host_va = false;    // the device's addresses are reserved PROT_NONE in this process; data implies it
+  bool fixed_base = true;          // at 0x200000000000, so that every run sees the same addresses
+  std::uint64_t va = 32ull << 40;  // bytes of virtual addresses
+  bool virtual_memory = true;      // false: a device without virtual memory management (old driver, vGPU, WSL)
+  std::string stats;               // file for the JSON statistics at exit; empty: none
 };
 
 // "size=80GiB,devices=1,other=0,seed=1,completion=lag:0,strict=0,stats=FILE". Keys in any order, all optional; `stats`

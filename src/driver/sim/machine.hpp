@@ -77,6 +77,8 @@ class Machine {
   // ------------------------------------------------------------------------------------------------------
   bool is_device_address(Address address) const;  // inside the machine's virtual addresses; no lock
   PointerInfo find(Address inside);
+  // Where the host finds the bytes of a device range; null without Config::data, or where it is not mapped all along.
+  void* translate(Address base, std::size_t bytes);
 
   // ---- Streams and events
   // ----------------------------------------------------------------------------------------------
@@ -89,6 +91,7 @@ class Machine {
   Result device_synchronize(int device);
   Result event_create(int device, Event& out);
   Result event_destroy(Event event);
+  Result event_info(Event event, int& device, std::uint64_t& id);
   Result event_record(int device, Event event, Stream stream);
   Result event_query(Event event);
   Result event_synchronize(Event event);

@@ -15,7 +15,6 @@ namespace gapless::driver::sim {
 
 inline constexpr std::uint64_t kGranule = 2ull << 20;        // granularity of physical memory and of mappings
 inline constexpr std::uint64_t kVaBase = 0x200000000000ull;  // first address of the machine; fixed, so runs agree
-inline constexpr std::uint64_t kVaBytes = 32ull << 40;
 
 constexpr std::uint64_t round_up(std::uint64_t n, std::uint64_t to) {
   return (n + to - 1) / to * to;
@@ -47,6 +46,7 @@ struct Access {
   Address base = 0;
   std::size_t bytes = 0;
   bool write = false;
+  int device = -1;  // whose rights count; -1: the device that the operation runs on
 };
 
 // Runs when the operation completes. A kernel body touches device memory only and runs inside the machine's lock; a

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// A stream capture while it is recorded, and the graph that it becomes. A graph is the list of calls in the order they
+// were captured; a launch submits them again, branch 0 on the launching stream, every other branch on a stream of its
+// own, so that schedules and races inside a graph are those of the streams that were captured.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "driver/sim/clock.hpp"
+#include "driver/sim/types.hpp"
+
+namespace gapless::driver::sim {
+
+struct GraphNode {
+  enum class Kind { work, record, wait };
+  Kind kind = Kind::work;
+  std::uint32_t branch = 0;
+  std::uint32_t token = 0;  // record and wait: which record a wait waits for
+  const char* name = "";
+  std::vector<Access> accesses;
+  Body body;
+  bool host_function = false;
+};
+
+struct GraphState {
+  int device = 0;
+  std::vector<GraphNode> nodes;
+  std::uint32_t branches = 1;
+  std::uint32_t tokens = 0;
+  std::size_t work_nodes = 0;
+  bool opaque = true;  // one branch, and no node has a body or a known access: a launch is one operation
+};
+
+struct GraphExecState {
+  std::shared_ptr<const GraphState> graph;
+  std::vector<std::uint32_t> streams;  // of branches 1, 2, ...
+};
+
+class Capture {
+ public:
+  Capture(std::uint64_t id, int device, CaptureMode mode, std::uint32_t thread, std::uint32_t origin)
+      : id_(id), device_(device), mode_(mode), thread_(thread), members_{origin}, branches_(1) {}
+
+  std::uint64_t id() const { return id_; }
+  int device() const { return device_; }
+  CaptureMode mode() const { return mode_; }
+  std::uint32_t thread() const { return thread_; }
+  std::uint32_t origin() const { return members_[0]; }
+  const std::vector<std::uint32_t>& members() const { return members_; }
+  bool invalidated() const { return invalidated_; }
+  void invalidate() { invalidated_ = true; }
+
+  void work(std::uint32_t stream, const Operation& operation);
+  // The token that a wait names.
+  std::uint32_t record(std::uint32_t stream);
+  // `stream` may be new: it joins the capture.
+  void wait(std::uint32_t stream, std::uint32_t token);
+  void append(std::uint32_t stream, const GraphState& graph);  // a launch inside a capture; one branch only
+  bool joined() const;                                         // everything is ordered before the origin's end
+  GraphState finish();
+
+ private:
+  struct Branch {
+    std::uint64_t nodes = 0;
+    Clock known;  // over branches: nodes of each that are ordered before the branch's next node
+  };
+
+  std::uint32_t branch_of(std::uint32_t stream);
+  void add(GraphNode node);
+
+  std::uint64_t id_;
+  int device_;
+  CaptureMode mode_;
+  std::uint32_t thread_;
+  std::vector<std::uint32_t> members_;  // stream of each branch
+  std::vector<Branch> branches_;
+  std::vector<Clock> tokens_;
+  GraphState graph_;
+  bool invalidated_ = false;
+};
+
+}  // namespace gapless::driver::sim

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+// How work gets its place in stream order.
+#include "driver/sim/core.hpp"
+
+#include <algorithm>
+
+namespace gapless::driver::sim {
+
+Machine::Core::Core(const Config& config)
+    : common(config),
+      memory(common),
+      scheduler(common),
+      threads(config.threads_separate),
+      sticky(static_cast<std::size_t>(config.devices), Result::ok),
+      blocking_streams(static_cast<std::size_t>(config.devices)) {
+  for (int device = 0; device < config.devices; ++device) scheduler.add_stream(device, {}, true);  // stream id = device
+}
+
+Result Machine::Core::device_state(int device) {
+  if (device < 0 || device >= common.config.devices) {
+    common.violate("DEV-1", text("device %d of %d", device, common.config.devices));
+    return Result::invalid_device;
+  }
+  const Result error = sticky[static_cast<std::size_t>(device)];
+  if (error != Result::ok)
+    common.violate("ERR-1", text("device %d is used after error %d, which is final", device, static_cast<int>(error)));
+  return error;
+}
+
+StreamState* Machine::Core::resolve(int device, Stream stream) {
+  if (stream == nullptr || stream == kLegacyStream) return &legacy(device);
+  if (stream == kPerThreadStream) {
+    std::vector<std::uint32_t>& mine = threads.current().default_streams;
+    mine.resize(static_cast<std::size_t>(common.config.devices));
+    std::uint32_t& id = mine[static_cast<std::size_t>(device)];
+    if (id == 0) {
+      id = scheduler.add_stream(device, {}, false) + 1;
+      blocking_streams[static_cast<std::size_t>(device)].push_back(id - 1);
+    }
+    return &scheduler.stream(id - 1);
+  }
+  if (const std::uint32_t* id = stream_handles.find(handle_bits(stream))) return &scheduler.stream(*id);
+  common.violate("STR-1", text("0x%llx is not a live stream", ull(handle_bits(stream))));
+  return nullptr;
+}
+
+EventState* Machine::Core::event(Event event, const char* call) {
+  EventState* state = events.find(handle_bits(event));
+  if (state == nullptr)
+    common.violate("EVT-1", text("%s of 0x%llx, which is not a live event", call, ull(handle_bits(event))));
+  return state;
+}
+
+// Legacy default stream: its work waits for all earlier work of the device's blocking streams, and theirs for its own.
+void Machine::Core::enqueue_marker(StreamState& stream, const Position* wait, const Clock* clock) {
+  StreamState::Pending pending;
+  if (wait != nullptr && !scheduler.complete(*wait)) pending.waits.push_back(*wait);
+  if (clock != nullptr) stream.clock.join(*clock);
+  enqueue(stream.device, stream, {}, std::move(pending));
+}
+
+void Machine::Core::enqueue(int device, StreamState& stream, const Operation& operation, StreamState::Pending pending) {
+  const auto order_after = [&](const StreamState& other) {
+    if (strict()) stream.clock.join(other.clock);
+    if (other.done < other.issued) pending.waits.push_back({other.id, other.issued});
+  };
+  if (stream.legacy) {
+    for (const std::uint32_t id : blocking_streams[static_cast<std::size_t>(stream.device)])
+      order_after(scheduler.stream(id));
+  } else if (!stream.flags.non_blocking) {
+    order_after(legacy(stream.device));
+  }
+
+  bool harmless = true;
+  if (strict()) {
+    stream.clock.join(threads.clock());
+    Use use;
+    use.stream = stream.id;
+    use.position = stream.issued + 1;
+    use.operation = common.operations + 1;
+    use.name = operation.name;
+    for (const Access& access : operation.accesses) {
+      const int by = access.device >= 0 ? access.device : device;
+      if (!memory.check_access(by, access, use, stream.clock)) harmless = false;
+    }
+    stream.clock.set(stream.id, use.position);
+    if (!harmless && common.config.sticky) sticky[static_cast<std::size_t>(device)] = Result::illegal_address;
+  }
+  if (!operation.body && pending.waits.empty()) {
+    scheduler.submit(stream);
+    return;
+  }
+  if (operation.body && harmless) pending.body = operation.body;
+  pending.host_function = operation.host_function && pending.body;
+  scheduler.submit(stream, std::move(pending));
+}
+
+Result Machine::Core::submit(Lock& lock, int device, Stream handle, const Operation& operation) {
+  StreamState* stream = resolve(device, handle);
+  if (stream == nullptr) return code::invalid_handle;
+  if (const Result result = usable(*stream); result != Result::ok) return result;
+  if (Capture* capture = capture_of(*stream)) {
+    capture->work(stream->id, operation);
+    return Result::ok;
+  }
+  enqueue(device, *stream, operation, {});
+  scheduler.tick(lock);
+  return Result::ok;
+}
+
+void Machine::Core::finish_and_learn(Lock& lock, StreamState& stream) {
+  scheduler.finish(lock, {stream.id, stream.issued});
+  if (strict()) threads.clock().join(stream.clock);
+  trim_pools_on_synchronize(stream.device);
+}
+
+void Machine::Core::finish_device_and_learn(Lock& lock, int device) {
+  scheduler.finish_device(lock, device);
+  if (strict()) {
+    for (std::uint32_t id = 0; id < scheduler.stream_count(); ++id) {
+      if (scheduler.stream(id).device == device) threads.clock().join(scheduler.stream(id).clock);
+    }
+  }
+  trim_pools_on_synchronize(device);
+}
+
+void Machine::Core::trim_pools_on_synchronize(int device) {
+  const PoolStats& pool = memory.pool(device);
+  if (pool.reserved > pool.release_threshold) memory.pool_trim(device, pool.release_threshold);
+}
+
+void Machine::Core::synchronised(Lock& lock, int stream_id) {
+  lock.unlock();
+  if (auto* callback = on_synchronize.load(std::memory_order_relaxed)) callback(stream_id);
+}
+
+}  // namespace gapless::driver::sim

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// The machine's state behind its one lock, and what the parts of Machine's implementation share.
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "driver/sim/capture.hpp"
+#include "driver/sim/common.hpp"
+#include "driver/sim/host_threads.hpp"
+#include "driver/sim/machine.hpp"
+#include "driver/sim/memory.hpp"
+#include "driver/sim/scheduler.hpp"
+#include "driver/sim/slot_table.hpp"
+
+namespace gapless::driver::sim {
+
+struct EventState {
+  int device = 0;
+  std::uint64_t id = 0;
+  bool recorded = false;
+  Position at;                  // of the last record
+  Clock clock;                  // strict: what was ordered before it
+  std::uint64_t operation = 0;  // of the record: the modelled time
+  std::uint64_t capture = 0;    // id of the capture that recorded it; 0: none
+  std::uint32_t token = 0;
+  unsigned polls = 0;  // queries that found it pending, since anything else happened to it
+};
+
+class Machine::Core {
+ public:
+  explicit Core(const Config& config);
+
+  // ---- every call
+  Lock enter() { return Lock(mutex); }
+  Result device_state(int device);  // ok; invalid_device; the sticky error of a poisoned device
+  bool strict() const { return common.config.strict; }
+  const Clock* known() { return strict() ? &threads.clock() : nullptr; }
+
+  // ---- streams
+  // Null, with STR-1 reported, where the handle names no live stream.
+  StreamState* resolve(int device, Stream stream);
+  StreamState& legacy(int device) { return scheduler.stream(static_cast<std::uint32_t>(device)); }
+  // The work's place in stream order: submits, checks accesses (strict), lets the schedule act.
+  Result submit(Lock& lock, int device, Stream stream, const Operation& operation);
+  void enqueue(int device, StreamState& stream, const Operation& operation, StreamState::Pending pending);
+  // A position after everything in `stream` so far, its legacy-stream edges included.
+  void enqueue_marker(StreamState& stream, const Position* wait, const Clock* clock);
+  void finish_and_learn(Lock& lock, StreamState& stream);
+  void finish_device_and_learn(Lock& lock, int device);
+  void trim_pools_on_synchronize(int device);
+  void synchronised(Lock& lock, int stream_id);  // leaves the lock, then calls the callback
+
+  bool is_pinned(const void* address) const;
+  int owner_of(Address address, int otherwise) const;
+
+  // ---- events
+  // Null, with EVT-1 reported, where the handle names no live event.
+  EventState* event(Event event, const char* call);
+
+  // ---- capture
+  Capture* capture_of(const StreamState& stream) {
+    return stream.capture == 0 ? nullptr : captures[stream.capture - 1].get();
+  }
+  // ok, or the error of using `stream` for work: the legacy stream while a blocking stream captures (CAP-3), an
+  // invalidated capture.
+  Result usable(StreamState& stream);
+  // ok, or stream_capture_unsupported, having invalidated the captures that forbid a potentially unsafe call (CAP-1).
+  Result safe_in_capture(const char* call);
+  // ok, or the error of waiting for or querying something that takes part in a capture (CAP-2).
+  Result refuse_captured(Capture* capture, const char* call);
+  Result refuse_captured_device(int device, const char* call);
+  Result refuse_captured_event(const EventState& event, const char* call);
+  Result capture_wait(StreamState& waiting, const EventState& event);
+  void set_branches(GraphExecState& exec, int device);
+  void replay(int device, StreamState& launching, const GraphExecState& exec);
+
+  Common common;
+  std::mutex mutex;
+  Memory memory;
+  Scheduler scheduler;
+  HostThreads threads;
+  SlotTable<std::uint32_t> stream_handles{1};
+  SlotTable<EventState> events{2};
+  SlotTable<std::shared_ptr<const GraphState>> graphs{4};
+  SlotTable<GraphExecState> graph_execs{5};
+  std::vector<std::unique_ptr<Capture>> captures;  // by StreamState::capture - 1
+  std::size_t active_captures = 0;
+  std::vector<Result> sticky;                                // of each device
+  std::vector<std::vector<std::uint32_t>> blocking_streams;  // of each device, without the legacy stream
+  std::map<const void*, std::size_t> pinned;
+  std::map<std::uint64_t, Handle> exported;  // inode of a descriptor to the handle it stands for
+  std::set<std::string, std::less<>> names;
+  std::uint64_t event_ids = 0;
+  std::uint64_t capture_ids = 0;
+  std::atomic<void (*)(int)> on_synchronize{nullptr};
+};
+
+inline std::uint64_t handle_bits(const void* handle) {
+  return reinterpret_cast<std::uint64_t>(handle);
+}
+inline void* as_handle(std::uint64_t bits) {
+  return reinterpret_cast<void*>(bits);
+}
+
+}  // namespace gapless::driver::sim

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// Machine: kernels, copies and fills.
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "driver/sim/core.hpp"
+#include "driver/sim/machine.hpp"
+
+namespace gapless::driver::sim {
+
+Result Machine::submit(int device, Stream stream, const Operation& operation) {
+  Lock lock = core_->enter();
+  if (const Result result = core_->device_state(device); result != Result::ok) return result;
+  return core_->submit(lock, device, stream, operation);
+}
+
+bool Machine::Core::is_pinned(const void* address) const {
+  auto it = pinned.upper_bound(address);
+  if (it == pinned.begin()) return false;
+  --it;
+  return handle_bits(address) - handle_bits(it->first) < it->second;
+}
+
+int Machine::Core::owner_of(Address address, int otherwise) const {
+  Address base = 0;
+  const Region* region = memory.find(address, base);
+  return region != nullptr ? region->device : otherwise;
+}
+
+namespace {
+
+struct Side {
+  bool on_device = false;
+  bool pageable = false;
+};
+
+// Row by row, dropping what the configuration says not to keep.
+void move_bytes(Memory& memory, const Config& config, const Machine::Copy& copy, Side to, Side from) {
+  for (std::size_t row = 0; row < copy.rows; ++row) {
+    auto* out = static_cast<char*>(copy.to) + row * copy.to_pitch;
+    const auto* in = static_cast<const char*>(copy.from) + row * copy.from_pitch;
+    const bool keep = config.data && copy.bytes <= config.data_max &&
+                      (!to.on_device || memory.readable(handle_bits(out), copy.bytes)) &&
+                      (!from.on_device || memory.readable(handle_bits(in), copy.bytes));
+    if (keep || (!to.on_device && !from.on_device)) {
+      std::memmove(out, in, copy.bytes);
+    } else if (!to.on_device) {
+      std::memset(out, 0, copy.bytes);  // the device keeps no bytes: zeros, so that runs agree
+    }
+  }
+}
+
+}  // namespace
+
+Result Machine::copy(int device, Stream stream, const Copy& copy) {
+  Lock lock = core_->enter();
+  if (const Result result = core_->device_state(device); result != Result::ok) return result;
+  if (copy.bytes == 0 || copy.rows == 0) return Result::ok;
+  StreamState* state = core_->resolve(device, stream);
+  if (state == nullptr) return code::invalid_handle;
+  if (copy.synchronous) {
+    if (const Result result = core_->safe_in_capture(copy.name); result != Result::ok) return result;
+  }
+
+  const auto side = [&](const void* address) {
+    Side s;
+    s.on_device = is_device_address(handle_bits(address));
+    s.pageable = !s.on_device && !core_->is_pinned(address);
+    return s;
+  };
+  const Side to = side(copy.to);
+  const Side from = side(copy.from);
+  const bool capturing = core_->capture_of(*state) != nullptr;
+
+  std::vector<Access> accesses;
+  for (std::size_t row = 0; core_->strict() && row < copy.rows; ++row) {
+    const Address in = handle_bits(copy.from) + row * copy.from_pitch;
+    const Address out = handle_bits(copy.to) + row * copy.to_pitch;
+    // Each side with its own device's rights: a copy between devices needs no peer access.
+    if (from.on_device) accesses.push_back({in, copy.bytes, false, core_->owner_of(in, device)});
+    if (to.on_device) accesses.push_back({out, copy.bytes, true, core_->owner_of(out, device)});
+  }
+
+  Operation operation;
+  operation.name = copy.name;
+  operation.accesses = accesses;
+  Memory& memory = core_->memory;
+  const Config& config = core_->common.config;
+  if (!to.on_device || config.data) {
+    Copy moved = copy;
+    // Pageable source: the call returns when the bytes have been staged, so the caller may change them at once.
+    std::shared_ptr<std::vector<char>> staged;
+    if (to.on_device && from.pageable && !copy.synchronous && !capturing && copy.bytes <= config.data_max) {
+      staged = std::make_shared<std::vector<char>>(copy.bytes * copy.rows);
+      for (std::size_t row = 0; row < copy.rows; ++row) {
+        std::memcpy(staged->data() + row * copy.bytes, static_cast<const char*>(copy.from) + row * copy.from_pitch,
+                    copy.bytes);
+      }
+      moved.from = staged->data();
+      moved.from_pitch = copy.bytes;
+    }
+    operation.body = [&memory, &config, moved, to, from, staged] { move_bytes(memory, config, moved, to, from); };
+  }
+  if (const Result result = core_->submit(lock, device, stream, operation); result != Result::ok) return result;
+
+  const bool waits = (copy.synchronous && (!to.on_device || !from.on_device)) || to.pageable;
+  if (!waits || capturing) return Result::ok;
+  core_->finish_and_learn(lock, *state);
+  const Result sticky = core_->sticky[static_cast<std::size_t>(device)];
+  core_->synchronised(lock, static_cast<int>(state->id));
+  return sticky;
+}
+
+Result Machine::fill(int device, Stream stream, const Fill& fill) {
+  Lock lock = core_->enter();
+  if (const Result result = core_->device_state(device); result != Result::ok) return result;
+  const std::size_t row_bytes = fill.elements * fill.width;
+  if (row_bytes == 0 || fill.rows == 0) return Result::ok;
+  const bool on_device = is_device_address(fill.to);
+
+  std::vector<Access> accesses;
+  for (std::size_t row = 0; core_->strict() && on_device && row < fill.rows; ++row) {
+    accesses.push_back({fill.to + row * fill.pitch, row_bytes, true, -1});
+  }
+  Operation operation;
+  operation.name = fill.name;
+  operation.accesses = accesses;
+  Memory& memory = core_->memory;
+  const Config& config = core_->common.config;
+  if (!on_device || (config.data && row_bytes <= config.data_max)) {
+    operation.body = [&memory, fill, row_bytes, on_device] {
+      for (std::size_t row = 0; row < fill.rows; ++row) {
+        const Address at = fill.to + row * fill.pitch;
+        if (on_device && !memory.readable(at, row_bytes)) continue;
+        auto* out = static_cast<char*>(as_handle(at));
+        for (std::size_t i = 0; i < fill.elements; ++i) std::memcpy(out + i * fill.width, &fill.value, fill.width);
+      }
+    };
+  }
+  return core_->submit(lock, device, stream, operation);
+}
+
+}  // namespace gapless::driver::sim

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+// The machine's memory: physical bytes of each device, virtual addresses, and the state machine of reservations,
+// handles and mappings (docs/driver_contract.md, VA, HDL, MAP, MEM, POOL). Called under the machine's lock.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "driver/sim/address_space.hpp"
+#include "driver/sim/clock.hpp"
+#include "driver/sim/common.hpp"
+#include "driver/sim/host_bytes.hpp"
+#include "driver/sim/physical_memory.hpp"
+#include "driver/sim/shadow.hpp"
+#include "driver/sim/slot_table.hpp"
+#include "driver/sim/types.hpp"
+
+namespace gapless::driver::sim {
+
+// One physical allocation. It lives while the program holds it or any address shows it.
+struct Backing {
+  int device = 0;
+  std::uint64_t bytes = 0;
+  unsigned held = 0;   // cuMemCreate, import and retain, minus cuMemRelease
+  unsigned shown = 0;  // mappings
+  HandleProperties properties;
+  std::uint64_t place = 0;         // in the memory file; data only
+  std::unique_ptr<Shadow> shadow;  // strict only
+};
+
+// Addresses with memory behind them: a linear or pool allocation, or one mapping.
+struct Region {
+  MemoryKind kind = MemoryKind::none;
+  std::uint64_t bytes = 0;
+  int device = 0;
+  Handle backing = 0;                        // 0: a pool's, whose physical bytes are the pool's
+  std::uint64_t readable = 0, writable = 0;  // one bit a device
+  std::vector<Use> uses;                     // strict: the last use through these addresses by each stream
+  std::unique_ptr<Shadow> shadow;            // strict: a pool allocation's own
+  std::uint64_t place = 0;                   // a pool allocation's, in the memory file
+};
+
+class Memory {
+ public:
+  explicit Memory(Common& common);
+  ~Memory();
+
+  PhysicalMemory& physical(int device) { return devices_[static_cast<std::size_t>(device)].physical; }
+  PoolStats& pool(int device) { return devices_[static_cast<std::size_t>(device)].pool; }
+  const AddressSpace& space() const { return space_; }
+  HostBytes& host() { return host_; }
+
+  Result allocate(int device, std::uint64_t bytes, Address& out);
+  // `known`: what the calling host thread knows to be complete; null where nothing is to be checked.
+  Result free(Address base, const Clock* known);
+
+  Result pool_allocate(int device, std::uint64_t bytes, Address& out);
+  // The pool gets its bytes back at once (idealised); the addresses only with give_pool_addresses, when the free's
+  // turn in its stream has come.
+  Result pool_free(Address base);
+  void give_pool_addresses(Address base);
+  void pool_trim(int device, std::uint64_t keep);
+  bool is_pool(Address base) const;
+
+  Result address_reserve(std::uint64_t bytes, std::uint64_t alignment, Address fixed, Address& out);
+  Result address_free(Address base, std::uint64_t bytes);
+  Result create(int device, std::uint64_t bytes, const HandleProperties& properties, Handle& out);
+  Result release(Handle handle);
+  Result retain(Address inside, Handle& out);
+  Result hold(Handle handle);    // one more cuMemRelease is due
+  Backing* held(Handle handle);  // null where the program does not hold it
+  Result map(Address base, std::uint64_t bytes, std::uint64_t offset, Handle handle);
+  Result unmap(Address base, std::uint64_t bytes, const Clock* known);
+  Result set_access(Address base, std::uint64_t bytes, std::span<const int> devices, bool read, bool write);
+
+  // The region of an address, or null.
+  const Region* find(Address inside, Address& base) const;
+  PointerInfo describe(Address inside) const;
+  // Reports what is wrong with `access` on `device` by rule, false where it would have faulted; with `use`, also notes
+  // it in the shadow and reports unordered uses.
+  bool check_access(int device, const Access& access, const Use& use, const Clock& clock);
+  bool readable(Address base, std::uint64_t bytes) const;  // by the host, in data mode: mapped all along
+
+ private:
+  struct Device {
+    PhysicalMemory physical;
+    PoolStats pool;
+  };
+  struct Gone {  // for reports of a use after the free or the unmap
+    Address base = 0;
+    std::uint64_t bytes = 0;
+    std::uint64_t operation = 0;
+    const char* how = "";
+  };
+  using Regions = std::map<Address, Region>;
+
+  bool take(int device, std::uint64_t bytes);
+  void drop_if_unused(Handle handle);
+  std::uint64_t small_step() const { return host_.data() ? 4096 : 512; }
+  bool whole_mappings(Address base, std::uint64_t bytes, Regions::iterator& first, Regions::iterator& last);
+  void check_pending(const char* rule, const char* call, Address base, const Region& region, const Clock* known);
+  void remember_gone(Address base, std::uint64_t bytes, const char* how);
+  void report_no_memory(const Access& access, Address at, const char* name);
+  static std::uint64_t bit(int device) { return 1ull << device; }
+
+  Common& common_;
+  HostBytes host_;
+  AddressSpace space_;
+  std::vector<Device> devices_;
+  SlotTable<Backing> backings_{3};
+  std::map<Address, std::uint64_t> reservations_;
+  Regions regions_;
+  struct Leaving {
+    std::uint64_t bytes = 0;
+    std::uint64_t place = 0;
+  };
+  std::map<Address, Leaving> leaving_;  // pool addresses whose free has not had its turn
+  std::deque<Gone> gone_;
+};
+
+}  // namespace gapless::driver::sim
