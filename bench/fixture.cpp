@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fixture.hpp"
+
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+
+#include "tools/op.hpp"
+#include "tools/replay/cost_model.hpp"
+#include "tools/replay/sim_device.hpp"
+
+namespace gapless::bench {
+namespace {
+
+std::unique_ptr<tools::SimDevice> device;
+gapless_allocator* shared_allocator = nullptr;
+
+[[noreturn]] void die(const char* what) {
+  std::fprintf(stderr, "gapless_bench: %s: %s\n", what, gapless_last_error());
+  std::exit(3);
+}
+
+}  // namespace
+
+void set_up() {
+  tools::Options options;
+  device = std::make_unique<tools::SimDevice>(options, options.size);
+  gapless_open_args args = GAPLESS_STRUCT(gapless_open_args);
+  args.ignore_environment = 1;
+  if (gapless_open(&args, &shared_allocator) != GAPLESS_OK) die("gapless_open");
+}
+
+gapless_allocator* allocator() {
+  return shared_allocator;
+}
+gapless_stream stream(int number) {
+  return device->stream(number);
+}
+void synchronize() {
+  device->synchronize(tools::kEveryStream);
+}
+
+std::uint64_t driver_calls() {
+  std::uint64_t sum = 0;
+  for (const auto& [name, count] : device->calls()) sum += tools::is_memory_call(name) ? count : 0;
+  return sum;
+}
+
+void* allocate(gapless_stream stream, std::size_t bytes) {
+  void* pointer = nullptr;
+  if (gapless_allocate(shared_allocator, 0, stream, bytes, &pointer) != GAPLESS_OK) die("gapless_allocate");
+  return pointer;
+}
+
+}  // namespace gapless::bench
