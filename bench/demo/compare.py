@@ -39,12 +39,9 @@ class Allocator:
         environment["PYTHONUNBUFFERED"] = "1"
         if self.settings:
             environment["PYTORCH_CUDA_ALLOC_CONF"] = self.settings
-        if self.gapless:
-            environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT / "python_shim"), os.environ.get("PYTHONPATH")]))
-            environment["GAPLESS_LIBRARY_DIR"] = str(BUILD / "lib")
-            if not on_simulation:
-                preload = str(BUILD / "lib" / "libgapless_preload.so")
-                environment["LD_PRELOAD"] = ":".join(filter(None, [preload, os.environ.get("LD_PRELOAD")]))
+        if self.gapless and not on_simulation:
+            preload = str(BUILD / "lib" / "libgapless_preload.so")
+            environment["LD_PRELOAD"] = ":".join(filter(None, [preload, os.environ.get("LD_PRELOAD")]))
         return environment
 
 

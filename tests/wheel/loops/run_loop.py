@@ -76,12 +76,14 @@ class Verdict:
 
 def judge_gapless(verdict, args, found, counted):
     calls = counted["driver_calls"]
-    verdict.expect(found["library"], "libgapless_torch is not in the process")
-    verdict.expect(found.get("installed") == (args.way != "pluggable"), f"gapless_torch_is_installed() says {found.get('installed')}")
+    verdict.expect(found["loaded"], "libgapless_torch is not in the process")
     verdict.expect(calls.get("cuMemCreate", 0) > 0, "no physical memory was created through cuMemCreate")
     verdict.expect(not calls.get("cudaMalloc"), f"{calls.get('cudaMalloc')} calls of cudaMalloc: another allocator served too")
-    core = found.get("core") or {}
-    live, reserved = (core.get(name, {}).get("peak", 0) for name in ("allocated_bytes", "reserved_bytes"))
+    ours = found.get("gapless", {})
+    verdict.expect(ours.get("hits", 0) > 1000, f"gapless counts {ours.get('hits')} hits")
+    for name, value in found["torch"].items():
+        verdict.expect(ours.get(name, value) == value, f"{name}: torch.cuda.memory_stats says {value}, gapless {ours.get(name)}")
+    live, reserved = found["torch"]["allocated_bytes.all.peak"], found["torch"]["reserved_bytes.all.peak"]
     verdict.expect(live > 100 * MIB, f"a live peak of {live} bytes is no training loop's")
     slack = STREAMS_SLACK.get(args.loop.stem, SLACK)
     verdict.expect(live <= reserved <= slack * live + FREE_BYTES, f"reserved {reserved} against live {live}: more than {slack}")
@@ -96,17 +98,13 @@ def judge(args, found, counted):
     if args.way in GAPLESS_WAYS:
         judge_gapless(verdict, args, found, counted)
     else:
-        verdict.expect(not found["library"], f"{found['library']} is in the process of a {args.way} run")
-    if "torch" in found:
-        torch_says = found["torch"]
-        verdict.expect(found["ooms"] == 0 and found["retries"] == 0, f"{found['ooms']} OOMs, {found['retries']} retries with room to spare")
-        verdict.expect(found["segments"] > 0, "the snapshot has no segment")
-        verdict.expect(found["live_after"] == 0, f"{found['live_after']} bytes are still allocated after the loop")
-        verdict.expect(found["reserved_after"] == 0, f"{found['reserved_after']} bytes are still reserved after empty_cache()")
-        verdict.expect(counted["physical_bytes"] == 0, f"{counted['physical_bytes']} bytes are still held on the device")
-        if "core" in found:
-            for name, value in found["core"].items():
-                verdict.expect(torch_says[name] == value, f"{name}: PyTorch says {torch_says[name]}, gapless {value}")
+        verdict.expect(not found["loaded"], f"gapless is in the process of a {args.way} run")
+    ooms, retries = found["torch"]["num_ooms"], found["torch"]["num_alloc_retries"]
+    verdict.expect(ooms == 0 and retries == 0, f"{ooms} OOMs, {retries} retries with room to spare")
+    verdict.expect(found["segments"] > 0, "the snapshot has no segment")
+    verdict.expect(found["live_after"] == 0, f"{found['live_after']} bytes are still allocated after the loop")
+    verdict.expect(found["reserved_after"] == 0, f"{found['reserved_after']} bytes are still reserved after empty_cache()")
+    verdict.expect(counted["physical_bytes"] == 0, f"{counted['physical_bytes']} bytes are still held on the device")
     return verdict.failures
 
 
