@@ -21,8 +21,6 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 BUILD = pathlib.Path(os.environ.get("GAPLESS_BUILD_DIR", ROOT / "build" / "release"))
 STEP = re.compile(r"step (\d+)/(\d+): loss")
-# The replays run one after the other on an otherwise idle process; the smallest of a few is the least disturbed one.
-REPLAYS = 3
 
 console = Console(stderr=True)
 
@@ -108,16 +106,12 @@ def train(allocator, args, on_simulation, progress):
 
 def replay(allocator, args, trace):
     """The recorded requests through one allocator, without the model around them."""
-    command = [str(BUILD / "bin" / "gapless-replay"), "--allocator", allocator.name, "--size", args.size, "--json", str(trace)]
+    command = [str(BUILD / "bin" / "gapless-replay"), "--allocator", allocator.name, "--size", args.size]
+    command += ["--timing-runs", str(figures.REPLAYS), "--json", str(trace)]
     done = subprocess.run(command, env=allocator.environment(True), capture_output=True, text=True, check=False)
     if done.returncode:
-        fail(f"{shlex.join(command)} ended with exit code {done.returncode}:\n{done.stderr}")
+        fail(f"{shlex.join(command)} ended with exit code {done.returncode}:\n{done.stdout}{done.stderr}")
     return json.loads(done.stdout)
-
-
-def allocator_time(allocator, args, trace):
-    runs = [replay(allocator, args, trace) for _ in range(REPLAYS)]
-    return min(runs, key=lambda run: run["ns_per_pair"])
 
 
 def print_table(rows):
@@ -159,7 +153,7 @@ def main():
         task = progress.add_task("replaying", total=len(ALLOCATORS), note="the recorded requests, for the allocator's own time")
         replayed = {}
         for allocator in ALLOCATORS:
-            replayed[allocator.name] = allocator_time(allocator, args, args.out / "demo.trace.gz")
+            replayed[allocator.name] = replay(allocator, args, args.out / "demo.trace.gz")
             progress.advance(task)
 
     live = seen["native"]["peak_live_bytes"]

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The figures of one run as the table and the page show them."""
 
-import device
-
 STEADY_FROM = 3  # calls after this optimizer step count as steady
+REPLAYS = 3  # timed replays of the recorded requests; the fastest is the least disturbed one
 
 
 class Row:
@@ -20,8 +19,7 @@ class Row:
         self.ns_per_pair = replayed["ns_per_pair"]
         self.calls_are_replayed = seen["calls"] is None  # a real device does not count them
         if self.calls_are_replayed:
-            by_function = replayed["driver_calls"]
-            self.calls = sum(count for function, count in by_function.items() if device.is_memory_call(function))
+            self.calls = replayed["driver_calls_total"]
             self.steady_calls = replayed["driver_calls_steady"]
             self.calls_each_step = []
         else:

@@ -184,6 +184,6 @@ def render(rows, live, args, on_simulation):
         memory_chart=memory_chart(rows, live),
         table=html_table(rows),
         calls_figure=calls_figure,
-        replays=3,
+        replays=figures.REPLAYS,
         footer=footer,
     )
