@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the libraries are, and loading them once."""
+
+import ctypes
+import functools
+import os
+import pathlib
+
+CORE = "libgapless.so"
+
+
+class LibraryNotFound(OSError):
+    """None of the folders that may hold gapless's libraries has the one that is needed."""
+
+
+def candidates() -> list[pathlib.Path]:
+    """The folders looked in, first wins: beside this package, $GAPLESS_LIBRARY_DIR, a build in the source tree."""
+    package = pathlib.Path(__file__).resolve().parent
+    folders = [package, package / "lib"]
+    if chosen := os.environ.get("GAPLESS_LIBRARY_DIR"):
+        folders.append(pathlib.Path(chosen))
+    folders.append(package.parent.parent / "build" / "release" / "lib")
+    return folders
+
+
+def library_dir() -> pathlib.Path:
+    """The folder of libgapless.so. Raises LibraryNotFound."""
+    for folder in candidates():
+        if (folder / CORE).is_file():
+            return folder
+    looked = ", ".join(str(folder) for folder in candidates())
+    raise LibraryNotFound(f"{CORE} not found in {looked}; set GAPLESS_LIBRARY_DIR")
+
+
+@functools.cache
+def core() -> ctypes.CDLL:
+    """libgapless.so. Needs neither PyTorch nor a GPU to load."""
+    return ctypes.CDLL(str(library_dir() / CORE))
+
+
+@functools.cache
+def torch_library() -> ctypes.CDLL:
+    """The library for the PyTorch that is installed. Imports torch, whose libraries it needs."""
+    import torch
+
+    major, minor = torch.__version__.split(".")[:2]
+    path = library_dir() / f"libgapless_torch{major}.{minor}.so"
+    if not path.is_file():
+        raise LibraryNotFound(f"this is PyTorch {torch.__version__}, and there is no {path}")
+    library = ctypes.CDLL(str(path))
+    library.gapless_torch_install.restype = ctypes.c_int
+    library.gapless_torch_is_installed.restype = ctypes.c_int
+    library.gapless_torch_core.restype = ctypes.c_void_p
+    return library
