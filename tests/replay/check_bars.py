@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Replays traces into gapless and holds the results against bars.
+
+    check_bars.py TOOL TRACES_FOLDER [--full] [--strict] [--completion C] [--seed N] [--first P%] [NAME...]
+
+The bars hold at any completion: peak reserved over peak live, no violation, no OOM on an ample device. Where the live peak is
+below 1.5 GB whole granules weigh more: 1.01 times the live peak and 24 MiB. With eager completion also the driver calls of
+loops whose steps are all alike.
+"""
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+
+MIB = 1 << 20
+SMALL_PEAK = 1_500_000_000
+DEFAULT_RATIO = 1.0101
+RATIOS = {"wl_train_128": 1.0125, "wl_train_128_16": 1.0175, "adv_random": 1.015, "adv_varseq": 1.0115, "adv_checker3": 1.17,
+          "adv_pin": 1.35}
+# Driver calls in a step, from the step of this number (0: the first) on.
+STEADY_CALLS = {"gpt2s_pad": (3, 0), "llama1b_ckpt_pack": (3, 0), "decomfl": (4, 0), "wl_infer_1024": (4, 0), "adv_trainval": (12, 0),
+                "wl_train_512": (4, 30)}
+# Over half a million events each.
+LONG = {"gen_kv", "llama1b_var_long"}
+
+
+def faults_of(result: dict, whole: bool, eager: bool) -> list[str]:
+    name = result["name"]
+    if not result["completed"]:
+        return [f"{name}: did not complete: {result.get('error')}"]
+    faults = []
+    live, reserved = result["peak_live"], result["peak_reserved"]
+    if live < SMALL_PEAK:
+        bar = 1.01 * live + 24 * MIB
+    else:
+        bar = RATIOS.get(name, DEFAULT_RATIO) * live
+    if reserved > bar:
+        faults.append(f"{name}: reserved {reserved} over live {live} = {reserved / live:.5f}, bar {bar / live:.5f}")
+    if result["violations"]:
+        faults.append(f"{name}: {result['violations']} violations")
+    if whole and eager and name in STEADY_CALLS:
+        first, most = STEADY_CALLS[name]
+        steps = result["driver_calls_by_step"][first:]
+        if not steps or max(steps) > most:
+            faults.append(f"{name}: driver calls in steps from {first} on: {steps}, bar {most}")
+    return faults
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tool")
+    parser.add_argument("traces", type=pathlib.Path)
+    parser.add_argument("--full", action="store_true", help="the long traces too")
+    parser.add_argument("--strict", action="store_true")
+    parser.add_argument("--completion", default="eager")
+    parser.add_argument("--seed", default="1")
+    parser.add_argument("--first", help="only the first part of each trace, such as 5%%")
+    parser.add_argument("names", nargs="*")
+    arguments = parser.parse_args()
+
+    names = arguments.names or sorted(path.name.removesuffix(".trace.gz") for path in arguments.traces.glob("*.trace.gz"))
+    if not arguments.full:
+        names = [name for name in names if name not in LONG]
+    command = [arguments.tool, "--json", "--timing-runs", "0", "--completion", arguments.completion, "--seed", arguments.seed]
+    if arguments.strict:
+        command.append("--strict")
+    if arguments.first:
+        command += ["--first", arguments.first]
+    done = subprocess.run(command + [str(arguments.traces / f"{name}.trace.gz") for name in names], stdout=subprocess.PIPE, text=True)
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    faults = []
+    if len(results) != len(names):
+        faults.append(f"{len(results)} results for {len(names)} traces; gapless-replay ended with {done.returncode}")
+    for result in results:
+        faults += faults_of(result, not arguments.first, arguments.completion in ("eager", "lag:0"))
+    for fault in faults:
+        print(fault)
+    print(f"{len(results)} traces replayed, {len(faults)} faults")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
