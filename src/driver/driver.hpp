@@ -33,17 +33,17 @@ enum class Result : int {
   unknown = 999,
 };
 
-using Address = std::uint64_t;        // CUdeviceptr
-using Handle = std::uint64_t;         // CUmemGenericAllocationHandle
-using Stream = void*;                 // CUstream
-using Event = void*;                  // CUevent
+using Address = std::uint64_t;  // CUdeviceptr
+using Handle = std::uint64_t;   // CUmemGenericAllocationHandle
+using Stream = void*;           // CUstream
+using Event = void*;            // CUevent
 
 struct DeviceInfo {
   std::size_t total_bytes = 0;
-  std::size_t granularity = 0;        // minimum granularity of cuMemCreate for pinned device memory
-  bool virtual_memory = false;        // CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED
-  bool gpu_direct_rdma = false;       // GPU_DIRECT_RDMA_WITH_CUDA_VMM_SUPPORTED
-  bool posix_handles = false;         // HANDLE_TYPE_POSIX_FILE_DESCRIPTOR_SUPPORTED
+  std::size_t granularity = 0;   // minimum granularity of cuMemCreate for pinned device memory
+  bool virtual_memory = false;   // CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED
+  bool gpu_direct_rdma = false;  // GPU_DIRECT_RDMA_WITH_CUDA_VMM_SUPPORTED
+  bool posix_handles = false;    // HANDLE_TYPE_POSIX_FILE_DESCRIPTOR_SUPPORTED
   bool fabric_handles = false;
 };
 
@@ -53,7 +53,7 @@ struct MemoryInfo {
 };
 
 struct HandleProperties {
-  bool posix_fd = false;              // exportable as a POSIX file descriptor
+  bool posix_fd = false;  // exportable as a POSIX file descriptor
   bool fabric = false;
   bool gpu_direct_rdma = false;
 };
@@ -62,7 +62,7 @@ enum class CaptureStatus { none, active, invalidated };
 
 struct CaptureInfo {
   CaptureStatus status = CaptureStatus::none;
-  std::uint64_t id = 0;               // unique per capture sequence; 0 when none
+  std::uint64_t id = 0;  // unique per capture sequence; 0 when none
 };
 
 class DriverOps {
@@ -89,10 +89,10 @@ class DriverOps {
   virtual Result import_posix_fd(int fd, Handle& out) = 0;
 
   // Stream order.
-  virtual Result event_create(int device, Event& out) = 0;       // timing disabled
+  virtual Result event_create(int device, Event& out) = 0;  // timing disabled
   virtual Result event_destroy(int device, Event event) = 0;
   virtual Result event_record(int device, Event event, Stream stream) = 0;
-  virtual Result event_query(int device, Event event) = 0;       // ok or not_ready
+  virtual Result event_query(int device, Event event) = 0;  // ok or not_ready
   virtual Result event_synchronize(int device, Event event) = 0;
   virtual Result stream_wait_event(int device, Stream stream, Event event) = 0;
   virtual Result stream_synchronize(int device, Stream stream) = 0;
@@ -100,7 +100,7 @@ class DriverOps {
   virtual Result capture_info(int device, Stream stream, CaptureInfo& out) = 0;
   // The thread's capture interaction mode: relaxed while gapless calls the driver, so that a capture
   // elsewhere in the process is not invalidated. Takes the new mode, leaves the old one.
-  virtual Result exchange_capture_mode(int& mode) = 0;           // CUstreamCaptureMode; 2 = relaxed
+  virtual Result exchange_capture_mode(int& mode) = 0;  // CUstreamCaptureMode; 2 = relaxed
 
   // "CUDA_ERROR_OUT_OF_MEMORY"; static storage, never null.
   virtual const char* result_name(Result result) = 0;
