@@ -48,6 +48,15 @@ bool parse_completion(std::string_view text,
 bool parse_size(std::string_view text, std::uint64_t& out);
 std::string format_config(const Config& config);  // parse_config's inverse
 
+// The defaults of a machine that is the device of a whole process (simcuda): its addresses are reserved, and broken rules
+// are written to stderr as they are found.
+inline Config process_config() {
+  Config config;
+  config.reserve_host_va = true;
+  config.report = true;
+  return config;
+}
+
 // GAPLESS_SIM of the environment; the defaults where it is not set.
 inline constexpr const char* kConfigVariable = "GAPLESS_SIM";
 

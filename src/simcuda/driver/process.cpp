@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <mutex>
 
 #include "driver/sim/config.hpp"
@@ -17,12 +18,13 @@ namespace gapless::simcuda {
 namespace {
 
 constexpr int kInvalidValue = 1;
+constexpr int kOutOfMemory = 2;
 constexpr int kNotInitialized = 3;
 constexpr int kIllegalState = 401;
 
 struct Process {
   std::mutex mutex;
-  driver::sim::Config config;
+  driver::sim::Config config = driver::sim::process_config();
   bool environment_read = false;
   std::atomic<Machine*> machine{nullptr};
   bool forked = false;
@@ -85,7 +87,12 @@ int initialise() {
   }
   p.owner = getpid();
   pthread_atfork(nullptr, nullptr, forget_in_child);
-  p.machine.store(new Machine(p.config), std::memory_order_release);
+  try {
+    p.machine.store(new Machine(p.config), std::memory_order_release);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "gapless-sim: %s\n", error.what());
+    return kOutOfMemory;
+  }
   return 0;
 }
 
