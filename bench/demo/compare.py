@@ -16,6 +16,7 @@ from rich.table import Table
 
 import figures
 import page
+import picture
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -161,6 +162,7 @@ def main():
     print_table(rows)
     target = args.out / "index.html"
     target.write_text(page.render(rows, seen["native"]["live"], args, on_simulation), encoding="utf-8")
+    (args.out / "memory.svg").write_text(picture.render(rows, seen["native"]["live"]), encoding="utf-8")
     print(f"the page: {target}")
 
 

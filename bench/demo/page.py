@@ -13,8 +13,8 @@ import string
 import figures
 
 _BINS = 480
-_HEIGHT = 300.0
-_WIDTH = 1000.0
+HEIGHT = 300.0
+WIDTH = 1000.0
 
 
 def nice_ticks(highest, wanted=5):
@@ -33,29 +33,29 @@ def path(values, top, close=False):
         if value is None:
             draw = "M"
             continue
-        x = (index + 0.5) / len(values) * _WIDTH
-        y = _HEIGHT * (1 - value / top)
+        x = (index + 0.5) / len(values) * WIDTH
+        y = HEIGHT * (1 - value / top)
         if close and draw == "M":
-            pieces.append(f"M{x:.1f} {_HEIGHT:.1f}")
+            pieces.append(f"M{x:.1f} {HEIGHT:.1f}")
             draw = "L"
         pieces.append(f"{draw}{x:.1f} {y:.1f}")
         draw = "L"
     if close and pieces:
-        pieces.append(f"L{x:.1f} {_HEIGHT:.1f}Z")
+        pieces.append(f"L{x:.1f} {HEIGHT:.1f}Z")
     return "".join(pieces)
 
 
 def stairs(values, top):
     """An SVG path with one level step for each value."""
-    width = _WIDTH / len(values)
-    heights = [_HEIGHT * (1 - value / top) for value in values]
+    width = WIDTH / len(values)
+    heights = [HEIGHT * (1 - value / top) for value in values]
     return f"M0 {heights[0]:.1f}" + "".join(f"V{y:.1f}H{(index + 1) * width:.1f}" for index, y in enumerate(heights))
 
 
 def chart(shapes, y_ticks, y_text, x_marks, x_title, x_end, low=False):
     top = y_ticks[-1]
-    grid = "".join(f'<path class="grid" d="M0 {_HEIGHT * (1 - t / top):.1f}H{_WIDTH:.0f}"/>' for t in y_ticks)
-    svg = f'<svg viewBox="0 0 {_WIDTH:.0f} {_HEIGHT:.0f}" preserveAspectRatio="none" aria-hidden="true">{grid}{"".join(shapes)}</svg>'
+    grid = "".join(f'<path class="grid" d="M0 {HEIGHT * (1 - t / top):.1f}H{WIDTH:.0f}"/>' for t in y_ticks)
+    svg = f'<svg viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}" preserveAspectRatio="none" aria-hidden="true">{grid}{"".join(shapes)}</svg>'
     y_labels = "".join(f'<span style="top:{100 * (1 - t / top):.2f}%">{y_text(t)}</span>' for t in y_ticks)
     x_labels = "".join(f'<span style="left:{100 * x / x_end:.2f}%">{label}</span>' for x, label in x_marks)
     size = "chart low" if low else "chart"
@@ -74,24 +74,33 @@ def key(entries):
     return f'<ul class="key">{"".join(items)}</ul>'
 
 
-def memory_chart(rows, live):
+def step_marks(steps, shift=0.0):
+    every = max(1, round(nice_ticks(steps, 6)[1]))
+    return [(step - shift, str(step)) for step in range(every, steps + 1, every)]
+
+
+def memory_curves(rows, live):
+    """(shapes, ticks in GiB, number of steps) of memory over time; the axis ends one step after the last."""
     native = rows[0].seen
     steps = len(native["steps"])
-    end = steps + 1
     curves = {}
     for row in rows:
         seen = row.seen
-        first = seen["samples"][0][0] if seen["samples"] else 0.0
-        curves[row.name] = figures.bins(seen["samples"], figures.step_clock(first, seen["steps"], seen["seconds"]), end, _BINS)
+        first = next((seconds for seconds, used in seen["samples"] if used), 0.0)  # building the model begins
+        clock = figures.step_clock(first, seen["steps"], seen["seconds"])
+        curves[row.name] = figures.bins(seen["samples"], clock, steps + 1, _BINS)
     first = live[0][0] if live else 0.0
-    area = figures.bins(live, figures.step_clock(first, native["steps"], native["seconds"]), end, _BINS)
+    area = figures.bins(live, figures.step_clock(first, native["steps"], native["seconds"]), steps + 1, _BINS)
     ticks = nice_ticks(max(row.peak_reserved for row in rows) / 2**30)
     top = ticks[-1] * 2**30
     shapes = [f'<path class="area" d="{path(area, top, close=True)}"/>']
     shapes += [f'<path class="line {row.name}" d="{path(curves[row.name], top)}"/>' for row in rows]
-    every = max(1, round(nice_ticks(steps, 6)[1]))
-    marks = [(step, str(step)) for step in range(every, steps + 1, every)]
-    return chart(shapes, ticks, lambda t: f"{t:g} GiB", marks, "optimizer steps done", end)
+    return shapes, ticks, steps
+
+
+def memory_chart(rows, live):
+    shapes, ticks, steps = memory_curves(rows, live)
+    return chart(shapes, ticks, lambda t: f"{t:g} GiB", step_marks(steps), "optimizer steps done", steps + 1)
 
 
 def calls_chart(rows):
@@ -103,13 +112,11 @@ def calls_chart(rows):
     for row in rows:
         levels = [math.log10(value + 1) for value in row.calls_each_step]
         shapes.append(f'<path class="line {row.name}" d="{stairs(levels, decades)}"/>')
-    every = max(1, round(nice_ticks(steps, 6)[1]))
-    marks = [(step - 0.5, str(step)) for step in range(every, steps + 1, every)]
 
     def text(tick):
         return "0" if tick == 0 else f"{10**tick:,}"
 
-    return chart(shapes, list(range(decades + 1)), text, marks, "optimizer step", steps, low=True)
+    return chart(shapes, list(range(decades + 1)), text, step_marks(steps, 0.5), "optimizer step", steps, low=True)
 
 
 def html_table(rows):
