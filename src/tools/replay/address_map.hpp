@@ -17,7 +17,6 @@ class AddressMap {
   void mapping(std::size_t event, std::uint64_t address, std::uint64_t bytes, bool mapped);
   void block(std::size_t event, std::uint64_t address, std::uint64_t bytes, bool live);
 
-  bool empty() const { return changes_.empty(); }
   // Bytes of addresses that were mapped at some time.
   std::uint64_t mapped_bytes() const;
   Image draw() const;

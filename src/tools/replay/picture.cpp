@@ -109,7 +109,7 @@ std::string PictureRecorder::address_space(const std::vector<MappingChange>& map
   AddressMap map(events_);
   for (const auto& change : mappings) map.mapping(change.event, change.address, change.bytes, change.mapped);
   for (const auto& change : changes_) map.block(change.event, change.address, change.bytes, change.live);
-  if (map.empty()) return "";
+  if (map.mapped_bytes() == 0) return "";
   return "<img alt=\"address space over time\" src=\"" + png_data_url(map.draw()) + "\">" +
          text(
              "<p class=\"legend\">Addresses upward (%.2f GiB were mapped at some time; holes between reservations left "
