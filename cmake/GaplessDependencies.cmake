@@ -41,8 +41,9 @@ if(GAPLESS_BUILD_TORCH)
   if(NOT GAPLESS_TORCH_ROOT)
     find_package(Python3 QUIET COMPONENTS Interpreter)
     if(Python3_Interpreter_FOUND)
+      # -I: pip's isolated builds hide the environment's packages by PYTHONPATH, and its torch is the one to build for.
       execute_process(
-        COMMAND "${Python3_EXECUTABLE}" -c "import importlib.util as u; s = u.find_spec('torch'); print(s.submodule_search_locations[0] if s else '')"
+        COMMAND "${Python3_EXECUTABLE}" -I -c "import importlib.util as u; s = u.find_spec('torch'); print(s.submodule_search_locations[0] if s else '')"
         OUTPUT_VARIABLE GAPLESS_TORCH_FOUND OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
       set(GAPLESS_TORCH_ROOT "${GAPLESS_TORCH_FOUND}")
     endif()

@@ -4,7 +4,8 @@
 include(CMakePackageConfigHelpers)
 
 set(GAPLESS_CMAKE_DIR "${CMAKE_INSTALL_LIBDIR}/cmake/gapless")
-# On no loader path: a stand-in for libcuda.so.1 must never be found by a program that was not told to run on it.
+# Where src/simcuda installs its libraries: on no loader path, since a stand-in for libcuda.so.1 must never be found by a program
+# that was not told to run on it.
 set(GAPLESS_SIMCUDA_DIR "${CMAKE_INSTALL_LIBDIR}/gapless/simcuda")
 
 # The soname follows gapless.h, so the two cannot differ.
@@ -49,18 +50,9 @@ if(TARGET gapless_kernels)
   install(TARGETS gapless_kernels LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 endif()
 
-# src/simcuda lists its libraries, which take the names of NVIDIA's, in this property.
-get_property(simcuda_targets GLOBAL PROPERTY GAPLESS_SIMCUDA_TARGETS)
-if(simcuda_targets)
-  install(TARGETS ${simcuda_targets} LIBRARY DESTINATION ${GAPLESS_SIMCUDA_DIR})
-  install(FILES "${PROJECT_SOURCE_DIR}/src/simcuda/gapless_sim.h" DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/gapless)
+if(TARGET gapless-replay)
+  install(TARGETS gapless-replay RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
-
-foreach(tool gapless-replay gapless-sim)
-  if(TARGET ${tool})
-    install(TARGETS ${tool} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-  endif()
-endforeach()
 
 install(EXPORT gaplessTargets NAMESPACE gapless:: DESTINATION ${GAPLESS_CMAKE_DIR})
 configure_package_config_file("${PROJECT_SOURCE_DIR}/cmake/gaplessConfig.cmake.in" "${PROJECT_BINARY_DIR}/gaplessConfig.cmake"
