@@ -25,7 +25,7 @@ void Memory::check_pending(const char* rule, const char* call, Address base, con
   if (known == nullptr) return;
   for (const Use& use : region.uses) {
     if (ordered_before(use, *known)) continue;
-    common_.violate(rule, text("%s of [0x%llx, +%llu) while %s is not known to be complete", call, ull(base),
+    common_.violate(rule, text("%s of [0x%llx, +%llu) while %s is not ordered before it", call, ull(base),
                                ull(region.bytes), describe_use(use).c_str()));
     return;
   }

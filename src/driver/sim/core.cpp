@@ -51,12 +51,16 @@ EventState* Machine::Core::event(Event event, const char* call) {
   return state;
 }
 
-// Legacy default stream: its work waits for all earlier work of the device's blocking streams, and theirs for its own.
 void Machine::Core::enqueue_marker(StreamState& stream, const Position* wait, const Clock* clock) {
   StreamState::Pending pending;
   if (wait != nullptr && !scheduler.complete(*wait)) pending.waits.push_back(*wait);
   if (clock != nullptr) stream.clock.join(*clock);
   enqueue(stream.device, stream, {}, std::move(pending));
+}
+
+void Machine::Core::learn_implicit(StreamState& stream) {
+  stream.clock.join(threads.clock());
+  for_each_implicit(stream, [&](const StreamState& other) { stream.clock.join(other.clock); });
 }
 
 void Machine::Core::enqueue(int device, StreamState& stream, const Operation& operation, StreamState::Pending pending) {

@@ -49,6 +49,18 @@ class Machine::Core {
   // The work's place in stream order: submits, checks accesses (strict), lets the schedule act.
   Result submit(Lock& lock, int device, Stream stream, const Operation& operation);
   void enqueue(int device, StreamState& stream, const Operation& operation, StreamState::Pending pending);
+  // Calls f with each stream whose earlier work the next operation of `stream` follows without being told: the legacy
+  // default stream's work waits for all earlier work of the device's blocking streams, and theirs for its own.
+  template <typename F>
+  void for_each_implicit(const StreamState& stream, F&& f) {
+    if (stream.legacy) {
+      for (const std::uint32_t id : blocking_streams[static_cast<std::size_t>(stream.device)]) f(scheduler.stream(id));
+    } else if (!stream.flags.non_blocking) {
+      f(legacy(stream.device));
+    }
+  }
+  // strict: what the stream's next operation follows without being told, the calling thread's knowledge included.
+  void learn_implicit(StreamState& stream);
   // A position after everything in `stream` so far, its legacy-stream edges included.
   void enqueue_marker(StreamState& stream, const Position* wait, const Clock* clock);
   void finish_and_learn(Lock& lock, StreamState& stream);

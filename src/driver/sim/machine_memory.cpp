@@ -30,7 +30,7 @@ Result Machine::free(int device, Address base) {
     core_->scheduler.finish_device(lock, owner);  // so that no body runs into addresses that are gone
   }
   if (!core_->memory.is_pool(base)) return core_->memory.free(base, core_->known());
-  const Result result = core_->memory.pool_free(base);
+  const Result result = core_->memory.pool_free(base, core_->known());
   core_->memory.give_pool_addresses(base);
   return result;
 }
@@ -46,7 +46,8 @@ Result Machine::pool_free(int device, Address base, Stream stream) {
   Lock lock = core_->enter();
   if (const Result result = core_->device_state(device); result != Result::ok) return result;
   if (base == 0) return Result::ok;
-  if (core_->resolve(device, stream) == nullptr) return code::invalid_handle;
+  StreamState* state = core_->resolve(device, stream);
+  if (state == nullptr) return code::invalid_handle;
   if (!core_->memory.is_pool(base)) {
     // CUDA allows cuMemFreeAsync on cuMemAlloc's memory; it then waits as cuMemFree does.
     lock.unlock();
@@ -56,7 +57,12 @@ Result Machine::pool_free(int device, Address base, Stream stream) {
   operation.name = "cuMemFreeAsync";
   Memory& memory = core_->memory;
   operation.body = [&memory, base] { memory.give_pool_addresses(base); };
-  if (const Result result = memory.pool_free(base); result != Result::ok) return result;
+  const Clock* ordered = nullptr;
+  if (core_->strict() && core_->capture_of(*state) == nullptr) {
+    core_->learn_implicit(*state);
+    ordered = &state->clock;
+  }
+  if (const Result result = memory.pool_free(base, ordered); result != Result::ok) return result;
   return core_->submit(lock, device, stream, operation);
 }
 

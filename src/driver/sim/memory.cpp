@@ -127,12 +127,13 @@ bool Memory::is_pool(Address base) const {
   return it != regions_.end() && it->second.kind == MemoryKind::pool;
 }
 
-Result Memory::pool_free(Address base) {
+Result Memory::pool_free(Address base, const Clock* ordered) {
   const auto it = regions_.find(base);
   if (it == regions_.end() || it->second.kind != MemoryKind::pool) {
     common_.violate("MEM-1", text("cuMemFreeAsync of 0x%llx, which is not the start of a live allocation", ull(base)));
     return Result::invalid_value;
   }
+  check_pending("PEND-3", "cuMemFreeAsync", base, it->second, ordered);
   pool(it->second.device).used -= it->second.bytes;
   remember_gone(base, it->second.bytes, "cuMemFreeAsync");
   leaving_[base] = {it->second.bytes, it->second.place};
@@ -198,9 +199,16 @@ bool Memory::readable(Address base, std::uint64_t bytes) const {
   const Address end = base + bytes;
   while (base < end) {
     Address start = 0;
-    const Region* region = find(base, start);
-    if (region == nullptr) return false;
-    base = start + region->bytes;
+    if (const Region* region = find(base, start)) {
+      base = start + region->bytes;
+      continue;
+    }
+    // A pool allocation is there until its free has had its turn.
+    auto it = leaving_.upper_bound(base);
+    if (it == leaving_.begin()) return false;
+    --it;
+    if (base - it->first >= it->second.bytes) return false;
+    base = it->first + it->second.bytes;
   }
   return true;
 }

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+// ACC, RACE, PEND: what only a device knows.
+#include "contract/world.hpp"
+
+namespace gapless::contract {
+namespace {
+
+void strict(driver::sim::Config& config) {
+  config.strict = true;
+}
+
+void strict_free_does_not_order(driver::sim::Config& config) {
+  config.strict = true;
+  config.free_orders = false;
+}
+
+void strict_two_devices(driver::sim::Config& config) {
+  config.strict = true;
+  config.devices = 2;
+}
+
+// One handle, two addresses.
+struct Aliases {
+  explicit Aliases(World& w) {
+    const Address base = w.reserve(2);
+    const Handle handle = w.create();
+    w.map(base, handle);
+    w.map(base + kGranule, handle);
+    first = base;
+    second = base + kGranule;
+  }
+  Address first, second;
+};
+
+void write_through_both(World& w, bool ordered) {
+  const Aliases aliases(w);
+  const Stream a = w.stream();
+  const Stream b = w.stream();
+  w.write(a, aliases.first);
+  if (ordered) w.order(a, b);
+  w.write(b, aliases.second);
+}
+
+void write_then_read(World& w, bool ordered) {
+  const Address base = w.mapped();
+  const Stream a = w.stream();
+  const Stream b = w.stream();
+  w.write(a, base);
+  if (ordered) w.order(a, b);
+  w.read(b, base);
+}
+
+void touch_on_device(World& w, int device) {
+  const Address base = w.mapped();
+  const driver::sim::Access access{base, 512, true, -1};
+  driver::sim::Operation operation;
+  operation.name = "kernel";
+  operation.accesses = {&access, 1};
+  (void)w.machine.submit(device, nullptr, operation);
+}
+
+void free_in_stream(World& w, bool ordered) {
+  Address base = 0;
+  const Stream a = w.stream();
+  const Stream b = w.stream();
+  (void)w.machine.pool_allocate(0, 4096, a, base);
+  w.use(b, base, true, "user on another stream", 4096);
+  if (ordered) w.order(b, a);
+  (void)w.machine.pool_free(0, base, a);
+}
+
+}  // namespace
+
+std::vector<Case> use_rules() {
+  return {
+      {"ACC-1",
+       [](World& w) {
+         const Address base = w.reserve(2);
+         w.map(base, w.create());
+         w.use(w.stream(), base, true, "too long", kGranule + 512);
+       },
+       [](World& w) { w.write(w.stream(), w.mapped()); }, strict},
+      {"ACC-2",
+       [](World& w) {
+         const Address base = w.mapped();
+         (void)w.driver.unmap(base, kGranule);
+         w.read(w.stream(), base);
+       },
+       [](World& w) {
+         const Address base = w.mapped();
+         w.read(w.stream(), base);
+         (void)w.driver.device_synchronize(0);
+         (void)w.driver.unmap(base, kGranule);
+       },
+       strict},
+      {"ACC-3", [](World& w) { touch_on_device(w, 1); }, [](World& w) { touch_on_device(w, 0); }, strict_two_devices},
+      {"RACE-1", [](World& w) { write_then_read(w, false); }, [](World& w) { write_then_read(w, true); }, strict},
+      {"RACE-2", [](World& w) { write_through_both(w, false); }, [](World& w) { write_through_both(w, true); }, strict},
+      {"PEND-1",
+       [](World& w) {
+         const Address base = w.mapped();
+         w.write(w.stream(), base);
+         (void)w.driver.unmap(base, kGranule);
+       },
+       [](World& w) {
+         const Address base = w.mapped();
+         const Stream stream = w.stream();
+         w.write(stream, base);
+         (void)w.driver.stream_synchronize(0, stream);
+         (void)w.driver.unmap(base, kGranule);
+       },
+       strict},
+      {"PEND-2",
+       [](World& w) {
+         Address base = 0;
+         (void)w.machine.allocate(0, kGranule, base);
+         w.write(w.stream(), base);
+         (void)w.machine.free(0, base);
+       },
+       [](World& w) {
+         Address base = 0;
+         (void)w.machine.allocate(0, kGranule, base);
+         w.write(w.stream(), base);
+         (void)w.driver.device_synchronize(0);
+         (void)w.machine.free(0, base);
+       },
+       strict_free_does_not_order},
+      {"PEND-3", [](World& w) { free_in_stream(w, false); }, [](World& w) { free_in_stream(w, true); }, strict},
+  };
+}
+
+}  // namespace gapless::contract
