@@ -9,6 +9,7 @@ so that no list has to be kept in step.
 
     trampolines  a C++ source that defines every exported name the objects lack, and the linker's version script
     versions     the table of cuGetProcAddress: (base name, CUDA version) -> exported name, from cudaTypedefs.h
+    errors       the table of error codes and their names, from the headers that define them
 """
 
 import argparse
@@ -79,7 +80,7 @@ def write_trampolines(arguments):
     prefixes = tuple(arguments.prefix)
     exports = {name for name in exports if name.startswith(prefixes)}
     hand_written = set()
-    for path in arguments.object:
+    for path in pathlib.Path(arguments.objects).read_text().split():
         hand_written |= defined_symbols(path, dynamic=False)
     if not exports:
         sys.exit(f"generate.py: no exported names for {arguments.out}: neither a library nor a header gave any")
@@ -136,6 +137,16 @@ def write_versions(arguments):
     pathlib.Path(arguments.out).write_text("\n".join(lines) + "\n")
 
 
+def write_errors(arguments):
+    text = strip_comments(pathlib.Path(arguments.header).read_text())
+    names = {}
+    for name, value in re.findall(rf"\b({arguments.pattern})\s*=\s*(\d+)\s*[,\n}}]", text):
+        names.setdefault(int(value), name)
+    lines = ["// Written by generate.py at build time: code, name."]
+    lines += [f'{{{value}, "{name}"}},' for value, name in sorted(names.items())]
+    pathlib.Path(arguments.out).write_text("\n".join(lines) + "\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
@@ -148,7 +159,7 @@ def main():
     trampolines.add_argument("--prefix", action="append", required=True, help="exported names start with this")
     trampolines.add_argument("--also-export", action="append", default=[], help="further prefix for the version script")
     trampolines.add_argument("--version-node", default="", help="symbol version that callers ask for")
-    trampolines.add_argument("--object", action="append", default=[], help="object file of the hand-written functions")
+    trampolines.add_argument("--objects", required=True, help="file that lists the object files of the hand-written functions")
     trampolines.add_argument("--out", required=True)
     trampolines.add_argument("--map", required=True)
     trampolines.set_defaults(run=write_trampolines)
@@ -159,6 +170,12 @@ def main():
     versions.add_argument("--header", action="append", default=[])
     versions.add_argument("--out", required=True)
     versions.set_defaults(run=write_versions)
+
+    errors = commands.add_parser("errors")
+    errors.add_argument("--header", required=True)
+    errors.add_argument("--pattern", required=True, help="regular expression of the enumerators")
+    errors.add_argument("--out", required=True)
+    errors.set_defaults(run=write_errors)
 
     arguments = parser.parse_args()
     arguments.run(arguments)

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "simcuda/driver/api.hpp"
+#include "simcuda/driver/observer.hpp"
 
 namespace gapless::simcuda {
 namespace {
@@ -20,7 +21,8 @@ struct Primary {
 std::array<Primary, kMaxDevices>& primaries() {
   static auto* all = [] {
     auto* made = new std::array<Primary, kMaxDevices>;
-    for (int device = 0; device < kMaxDevices; ++device) (*made)[static_cast<std::size_t>(device)].context = {device, true, 0};
+    for (int device = 0; device < kMaxDevices; ++device)
+      (*made)[static_cast<std::size_t>(device)].context = {device, true, 0};
     return made;
   }();
   return *all;
@@ -224,7 +226,7 @@ GAPLESS_SIM_API cuCtxGetId(CUcontext handle, unsigned long long* id) {
 
 GAPLESS_SIM_API cuCtxSynchronize() {
   GAPLESS_SIM_CONTEXT_CALL("cuCtxSynchronize");
-  return to_cuda(m->device_synchronize(device));
+  return observed("cuCtxSynchronize", m->device_synchronize(device), {.device = device});
 }
 
 GAPLESS_SIM_API cuCtxGetStreamPriorityRange(int* least, int* greatest) {

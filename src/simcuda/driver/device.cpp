@@ -161,7 +161,7 @@ GAPLESS_SIM_API cuDeviceGetByPCIBusId(CUdevice* out, const char* text) {
   GAPLESS_SIM_CALL("cuDeviceGetByPCIBusId");
   GAPLESS_SIM_REQUIRE(out != nullptr && text != nullptr);
   for (int device = 0; device < m->device_count(); ++device) {
-    char own[16];
+    char own[20];
     fill_bus_id(own, sizeof own, device);
     if (std::strcmp(own, text) == 0) {
       *out = device;

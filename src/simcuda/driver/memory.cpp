@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "simcuda/driver/api.hpp"
+#include "simcuda/driver/observer.hpp"
 #include "simcuda/internal.hpp"
 
 using namespace gapless::simcuda;
@@ -59,7 +60,7 @@ GAPLESS_SIM_API cuMemAlloc(CUdeviceptr* out, size_t bytes) {
   gapless::driver::Address address = 0;
   const Result result = m->allocate(device, bytes, address);
   if (result == Result::ok) *out = address;
-  return to_cuda(result);
+  return observed("cuMemAlloc", result, {.device = device, .address = address, .bytes = bytes});
 }
 
 GAPLESS_SIM_API cuMemAllocPitch(CUdeviceptr* out, size_t* pitch, size_t width, size_t height, unsigned element_bytes) {
@@ -78,7 +79,7 @@ GAPLESS_SIM_API cuMemAllocPitch(CUdeviceptr* out, size_t* pitch, size_t width, s
 GAPLESS_SIM_API cuMemFree(CUdeviceptr address) {
   GAPLESS_SIM_CONTEXT_CALL("cuMemFree");
   if (address == 0) return CUDA_SUCCESS;
-  return to_cuda(m->free(device, address));
+  return observed("cuMemFree", m->free(device, address), {.device = device, .address = address});
 }
 
 GAPLESS_SIM_API cuMemHostAlloc(void** out, size_t bytes, unsigned flags) {
@@ -131,7 +132,8 @@ GAPLESS_SIM_API cuMemHostGetDevicePointer(CUdeviceptr* out, void* block, unsigne
 
 GAPLESS_SIM_API cuMemHostGetFlags(unsigned* flags, void* block) {
   GAPLESS_SIM_CALL("cuMemHostGetFlags");
-  GAPLESS_SIM_REQUIRE(flags != nullptr && m->find(reinterpret_cast<CUdeviceptr>(block)).kind == sim::MemoryKind::pinned);
+  GAPLESS_SIM_REQUIRE(flags != nullptr &&
+                      m->find(reinterpret_cast<CUdeviceptr>(block)).kind == sim::MemoryKind::pinned);
   *flags = CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP;
   return CUDA_SUCCESS;
 }

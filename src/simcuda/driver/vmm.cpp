@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "simcuda/driver/api.hpp"
+#include "simcuda/driver/observer.hpp"
 
 using namespace gapless::simcuda;
 
@@ -18,10 +19,17 @@ bool supported(const CUmemAllocationProp* properties) {
 
 CUresult permission_of(CUmemAccess_flags flags, Machine::Permission& out) {
   switch (flags) {
-    case CU_MEM_ACCESS_FLAGS_PROT_NONE: out = Machine::Permission::none; return CUDA_SUCCESS;
-    case CU_MEM_ACCESS_FLAGS_PROT_READ: out = Machine::Permission::read; return CUDA_SUCCESS;
-    case CU_MEM_ACCESS_FLAGS_PROT_READWRITE: out = Machine::Permission::read_write; return CUDA_SUCCESS;
-    default: return CUDA_ERROR_INVALID_VALUE;
+    case CU_MEM_ACCESS_FLAGS_PROT_NONE:
+      out = Machine::Permission::none;
+      return CUDA_SUCCESS;
+    case CU_MEM_ACCESS_FLAGS_PROT_READ:
+      out = Machine::Permission::read;
+      return CUDA_SUCCESS;
+    case CU_MEM_ACCESS_FLAGS_PROT_READWRITE:
+      out = Machine::Permission::read_write;
+      return CUDA_SUCCESS;
+    default:
+      return CUDA_ERROR_INVALID_VALUE;
   }
 }
 
@@ -45,12 +53,12 @@ GAPLESS_SIM_API cuMemAddressReserve(CUdeviceptr* out, size_t bytes, size_t align
   gapless::driver::Address address = 0;
   const Result result = m->address_reserve(bytes, alignment, fixed, address);
   if (result == Result::ok) *out = address;
-  return to_cuda(result);
+  return observed("cuMemAddressReserve", result, {.address = address, .bytes = bytes});
 }
 
 GAPLESS_SIM_API cuMemAddressFree(CUdeviceptr base, size_t bytes) {
   GAPLESS_SIM_CALL("cuMemAddressFree");
-  return to_cuda(m->address_free(base, bytes));
+  return observed("cuMemAddressFree", m->address_free(base, bytes), {.address = base, .bytes = bytes});
 }
 
 GAPLESS_SIM_API cuMemCreate(CUmemGenericAllocationHandle* out, size_t bytes, const CUmemAllocationProp* properties,
@@ -66,12 +74,12 @@ GAPLESS_SIM_API cuMemCreate(CUmemGenericAllocationHandle* out, size_t bytes, con
   gapless::driver::Handle handle = 0;
   const Result result = m->create(properties->location.id, bytes, wanted, handle);
   if (result == Result::ok) *out = handle;
-  return to_cuda(result);
+  return observed("cuMemCreate", result, {.device = properties->location.id, .bytes = bytes, .handle = handle});
 }
 
 GAPLESS_SIM_API cuMemRelease(CUmemGenericAllocationHandle handle) {
   GAPLESS_SIM_CALL("cuMemRelease");
-  return to_cuda(m->release(handle));
+  return observed("cuMemRelease", m->release(handle), {.handle = handle});
 }
 
 GAPLESS_SIM_API cuMemRetainAllocationHandle(CUmemGenericAllocationHandle* out, void* inside) {
@@ -106,15 +114,16 @@ GAPLESS_SIM_API cuMemMap(CUdeviceptr base, size_t bytes, size_t offset, CUmemGen
                          unsigned long long flags) {
   GAPLESS_SIM_CALL("cuMemMap");
   GAPLESS_SIM_REQUIRE(flags == 0);
-  return to_cuda(m->map(base, bytes, offset, handle));
+  return observed("cuMemMap", m->map(base, bytes, offset, handle), {.address = base, .bytes = bytes, .handle = handle});
 }
 
 GAPLESS_SIM_API cuMemUnmap(CUdeviceptr base, size_t bytes) {
   GAPLESS_SIM_CALL("cuMemUnmap");
-  return to_cuda(m->unmap(base, bytes));
+  return observed("cuMemUnmap", m->unmap(base, bytes), {.address = base, .bytes = bytes});
 }
 
-// One Machine::set_access for each permission that occurs, so that the usual call (read-write for some devices) is one step.
+// One Machine::set_access for each permission that occurs, so that the usual call (read-write for some devices) is one
+// step.
 GAPLESS_SIM_API cuMemSetAccess(CUdeviceptr base, size_t bytes, const CUmemAccessDesc* descriptions, size_t count) {
   GAPLESS_SIM_CALL("cuMemSetAccess");
   GAPLESS_SIM_REQUIRE(descriptions != nullptr && count != 0);
@@ -125,13 +134,14 @@ GAPLESS_SIM_API cuMemSetAccess(CUdeviceptr base, size_t bytes, const CUmemAccess
     if (const CUresult bad = permission_of(descriptions[index].flags, permission); bad != CUDA_SUCCESS) return bad;
     devices[static_cast<std::size_t>(permission)].push_back(descriptions[index].location.id);
   }
-  for (const auto permission : {Machine::Permission::none, Machine::Permission::read, Machine::Permission::read_write}) {
+  for (const auto permission :
+       {Machine::Permission::none, Machine::Permission::read, Machine::Permission::read_write}) {
     const auto& named = devices[static_cast<std::size_t>(permission)];
     if (named.empty()) continue;
     const Result result = m->set_access(base, bytes, named, permission);
-    if (result != Result::ok) return to_cuda(result);
+    if (result != Result::ok) return observed("cuMemSetAccess", result, {.address = base, .bytes = bytes});
   }
-  return CUDA_SUCCESS;
+  return observed("cuMemSetAccess", Result::ok, {.address = base, .bytes = bytes});
 }
 
 GAPLESS_SIM_API cuMemGetAccess(unsigned long long* flags, const CUmemLocation* location, CUdeviceptr inside) {
@@ -147,8 +157,8 @@ GAPLESS_SIM_API cuMemGetAccess(unsigned long long* flags, const CUmemLocation* l
   return CUDA_SUCCESS;
 }
 
-GAPLESS_SIM_API cuMemExportToShareableHandle(void* out, CUmemGenericAllocationHandle handle, CUmemAllocationHandleType type,
-                                             unsigned long long flags) {
+GAPLESS_SIM_API cuMemExportToShareableHandle(void* out, CUmemGenericAllocationHandle handle,
+                                             CUmemAllocationHandleType type, unsigned long long flags) {
   GAPLESS_SIM_CALL("cuMemExportToShareableHandle");
   GAPLESS_SIM_REQUIRE(out != nullptr && flags == 0);
   if (type != CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR) return CUDA_ERROR_NOT_SUPPORTED;

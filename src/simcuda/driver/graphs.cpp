@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+// Stream capture and graphs. Graphs come from captures; nodes cannot be added or changed by hand (trampolines).
+#include <cstdio>
+
+#include "simcuda/driver/api.hpp"
+
+using namespace gapless::simcuda;
+
+namespace {
+
+CUstreamCaptureStatus to_cuda(gapless::driver::CaptureStatus status) {
+  switch (status) {
+    case gapless::driver::CaptureStatus::none: return CU_STREAM_CAPTURE_STATUS_NONE;
+    case gapless::driver::CaptureStatus::active: return CU_STREAM_CAPTURE_STATUS_ACTIVE;
+    case gapless::driver::CaptureStatus::invalidated: return CU_STREAM_CAPTURE_STATUS_INVALIDATED;
+  }
+  return CU_STREAM_CAPTURE_STATUS_NONE;
+}
+
+CUresult instantiate(Machine* m, CUgraphExec* out, CUgraph graph) {
+  GAPLESS_SIM_REQUIRE(out != nullptr && graph != nullptr);
+  sim::GraphExec made = nullptr;
+  const Result result = m->graph_instantiate(graph, made);
+  if (result == Result::ok) *out = static_cast<CUgraphExec>(made);
+  return gapless::simcuda::to_cuda(result);
+}
+
+}  // namespace
+
+GAPLESS_SIM_API cuStreamBeginCapture(CUstream stream, CUstreamCaptureMode mode) {
+  GAPLESS_SIM_CONTEXT_CALL("cuStreamBeginCapture");
+  GAPLESS_SIM_REQUIRE(mode >= CU_STREAM_CAPTURE_MODE_GLOBAL && mode <= CU_STREAM_CAPTURE_MODE_RELAXED);
+  return gapless::simcuda::to_cuda(m->begin_capture(device, resolve_stream(stream), static_cast<sim::CaptureMode>(mode)));
+}
+
+GAPLESS_SIM_API cuStreamEndCapture(CUstream stream, CUgraph* out) {
+  GAPLESS_SIM_CONTEXT_CALL("cuStreamEndCapture");
+  GAPLESS_SIM_REQUIRE(out != nullptr);
+  sim::Graph graph = nullptr;
+  const Result result = m->end_capture(device, resolve_stream(stream), graph);
+  *out = static_cast<CUgraph>(graph);
+  return gapless::simcuda::to_cuda(result);
+}
+
+GAPLESS_SIM_API cuStreamIsCapturing(CUstream stream, CUstreamCaptureStatus* status) {
+  GAPLESS_SIM_CONTEXT_CALL("cuStreamIsCapturing");
+  GAPLESS_SIM_REQUIRE(status != nullptr);
+  gapless::driver::CaptureInfo info;
+  const Result result = m->capture_info(device, resolve_stream(stream), info);
+  if (result == Result::ok) *status = to_cuda(info.status);
+  return gapless::simcuda::to_cuda(result);
+}
+
+// The graph under construction and its edges are not shown: asking for them during a capture is refused, not answered
+// with nothing.
+GAPLESS_SIM_API cuStreamGetCaptureInfo(CUstream stream, CUstreamCaptureStatus* status, cuuint64_t* id, CUgraph* graph,
+                                       const CUgraphNode** dependencies, const CUgraphEdgeData** edges, size_t* count) {
+  GAPLESS_SIM_CONTEXT_CALL("cuStreamGetCaptureInfo");
+  GAPLESS_SIM_REQUIRE(status != nullptr);
+  gapless::driver::CaptureInfo info;
+  const Result result = m->capture_info(device, resolve_stream(stream), info);
+  if (result != Result::ok) return gapless::simcuda::to_cuda(result);
+  const bool asks_for_graph = graph != nullptr || dependencies != nullptr || edges != nullptr || count != nullptr;
+  if (asks_for_graph && info.status != gapless::driver::CaptureStatus::none) return CUDA_ERROR_NOT_SUPPORTED;
+  *status = to_cuda(info.status);
+  if (id != nullptr && info.status != gapless::driver::CaptureStatus::none) *id = info.id;
+  return CUDA_SUCCESS;
+}
+
+GAPLESS_SIM_API cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode* mode) {
+  GAPLESS_SIM_CALL("cuThreadExchangeStreamCaptureMode");
+  GAPLESS_SIM_REQUIRE(mode != nullptr);
+  int value = *mode;
+  const Result result = m->exchange_capture_mode(value);
+  if (result == Result::ok) *mode = static_cast<CUstreamCaptureMode>(value);
+  return gapless::simcuda::to_cuda(result);
+}
+
+GAPLESS_SIM_API cuGraphInstantiate(CUgraphExec* out, CUgraph graph, unsigned long long) {
+  GAPLESS_SIM_CALL("cuGraphInstantiate");
+  return instantiate(m, out, graph);
+}
+
+GAPLESS_SIM_API cuGraphInstantiateWithParams(CUgraphExec* out, CUgraph graph, CUDA_GRAPH_INSTANTIATE_PARAMS* parameters) {
+  GAPLESS_SIM_CALL("cuGraphInstantiateWithParams");
+  GAPLESS_SIM_REQUIRE(parameters != nullptr);
+  const CUresult result = instantiate(m, out, graph);
+  parameters->hErrNode_out = nullptr;
+  parameters->result_out = result == CUDA_SUCCESS ? CUDA_GRAPH_INSTANTIATE_SUCCESS : CUDA_GRAPH_INSTANTIATE_ERROR;
+  return result;
+}
+
+GAPLESS_SIM_API cuGraphExecUpdate(CUgraphExec exec, CUgraph graph, CUgraphExecUpdateResultInfo* info) {
+  GAPLESS_SIM_CALL("cuGraphExecUpdate");
+  GAPLESS_SIM_REQUIRE(info != nullptr);
+  const Result result = m->graph_exec_update(exec, graph);
+  *info = {};
+  info->result = result == Result::ok ? CU_GRAPH_EXEC_UPDATE_SUCCESS : CU_GRAPH_EXEC_UPDATE_ERROR_TOPOLOGY_CHANGED;
+  return gapless::simcuda::to_cuda(result);
+}
+
+GAPLESS_SIM_API cuGraphLaunch(CUgraphExec exec, CUstream stream) {
+  GAPLESS_SIM_CONTEXT_CALL("cuGraphLaunch");
+  GAPLESS_SIM_REQUIRE(exec != nullptr);
+  return gapless::simcuda::to_cuda(m->graph_launch(device, exec, resolve_stream(stream)));
+}
+
+// Uploading moves a graph's description to the device, which changes nothing that can be observed here.
+GAPLESS_SIM_API cuGraphUpload(CUgraphExec exec, CUstream) {
+  GAPLESS_SIM_CALL("cuGraphUpload");
+  GAPLESS_SIM_REQUIRE(exec != nullptr);
+  return CUDA_SUCCESS;
+}
+
+GAPLESS_SIM_API cuGraphDestroy(CUgraph graph) {
+  GAPLESS_SIM_CALL("cuGraphDestroy");
+  return gapless::simcuda::to_cuda(m->graph_destroy(graph));
+}
+
+GAPLESS_SIM_API cuGraphExecDestroy(CUgraphExec exec) {
+  GAPLESS_SIM_CALL("cuGraphExecDestroy");
+  return gapless::simcuda::to_cuda(m->graph_exec_destroy(exec));
+}
+
+// A node's handle is its place in the graph plus one: enough to count and to tell apart.
+GAPLESS_SIM_API cuGraphGetNodes(CUgraph graph, CUgraphNode* nodes, size_t* count) {
+  GAPLESS_SIM_CALL("cuGraphGetNodes");
+  GAPLESS_SIM_REQUIRE(graph != nullptr && count != nullptr);
+  std::size_t known = 0;
+  const Result result = m->graph_node_count(graph, known);
+  if (result != Result::ok) return gapless::simcuda::to_cuda(result);
+  if (nodes != nullptr) {
+    for (std::size_t index = 0; index < *count; ++index) {
+      nodes[index] = index < known ? reinterpret_cast<CUgraphNode>(index + 1) : nullptr;
+    }
+  }
+  if (nodes == nullptr || *count > known) *count = known;
+  return CUDA_SUCCESS;
+}
+
+GAPLESS_SIM_API cuGraphDebugDotPrint(CUgraph graph, const char* path, unsigned) {
+  GAPLESS_SIM_CALL("cuGraphDebugDotPrint");
+  GAPLESS_SIM_REQUIRE(graph != nullptr && path != nullptr);
+  std::size_t known = 0;
+  const Result result = m->graph_node_count(graph, known);
+  if (result != Result::ok) return gapless::simcuda::to_cuda(result);
+  std::FILE* file = std::fopen(path, "w");
+  if (file == nullptr) return CUDA_ERROR_OPERATING_SYSTEM;
+  std::fprintf(file, "digraph simulated {\n");
+  for (std::size_t index = 0; index < known; ++index) std::fprintf(file, "  \"%zu\";\n", index + 1);
+  std::fprintf(file, "}\n");
+  return std::fclose(file) == 0 ? CUDA_SUCCESS : CUDA_ERROR_OPERATING_SYSTEM;
+}

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+// Launches, and the registry of CPU bodies.
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <shared_mutex>
+#include <vector>
+
+#include "simcuda/driver/api.hpp"
+#include "simcuda/driver/kernels.hpp"
+#include "simcuda/driver/tools.hpp"
+#include "simcuda/internal.hpp"
+
+namespace gapless::simcuda {
+namespace {
+
+struct Body {
+  gapless_sim_kernel_body function = nullptr;
+  void* user = nullptr;
+  std::vector<std::size_t> parameter_bytes;
+};
+
+struct Registry {
+  std::shared_mutex mutex;
+  std::map<std::string, Function*, std::less<>> functions;
+  std::map<std::string, Body, std::less<>> bodies;
+  std::atomic<bool> has_bodies{false};  // saves the lookup in the usual case of none
+};
+
+Registry& registry() {
+  static Registry* all = new Registry;
+  return *all;
+}
+
+bool count_kernels() {
+  static const bool wanted = [] {
+    const char* text = std::getenv("GAPLESS_SIM_COUNT_KERNELS");
+    return text != nullptr && *text == '1';
+  }();
+  return wanted;
+}
+
+bool valid(const Launch& launch, const Function& function) {
+  std::size_t threads = 1;
+  for (int axis = 0; axis < 3; ++axis) {
+    if (launch.grid[axis] == 0 || launch.block[axis] == 0) return false;
+    threads *= launch.block[axis];
+  }
+  if (launch.grid[0] > 2147483647u || launch.grid[1] > 65535 || launch.grid[2] > 65535) return false;
+  if (launch.block[2] > 64 || threads > kMaximumThreads) return false;
+  return launch.shared_bytes <= function.dynamic_shared_limit.load(std::memory_order_relaxed);
+}
+
+// A launch in flight: the device reads its arguments when it is enqueued, the body when it runs.
+struct Deferred {
+  Body body;
+  Launch launch;
+  const char* name = "";
+  int device = 0;
+  std::vector<std::byte> bytes;
+  std::vector<void*> parameters;
+
+  void copy_parameters(void** given) {
+    std::size_t total = 0;
+    constexpr std::size_t alignment = alignof(std::max_align_t);
+    for (const std::size_t size : body.parameter_bytes) total += (size + alignment - 1) / alignment * alignment;
+    bytes.resize(total);
+    std::byte* next = bytes.data();
+    for (std::size_t index = 0; index < body.parameter_bytes.size(); ++index) {
+      const std::size_t size = body.parameter_bytes[index];
+      std::memcpy(next, given[index], size);
+      parameters.push_back(next);
+      next += (size + alignment - 1) / alignment * alignment;
+    }
+  }
+
+  void run() const {
+    gapless_sim_launch description{};
+    description.struct_size = sizeof description;
+    description.kernel = name;
+    description.device = device;
+    description.stream = launch.stream;
+    for (int axis = 0; axis < 3; ++axis) {
+      description.grid[axis] = launch.grid[axis];
+      description.block[axis] = launch.block[axis];
+    }
+    description.shared_bytes = launch.shared_bytes;
+    description.parameters = parameters.data();
+    description.user = body.user;
+    body.function(&description);
+  }
+};
+
+bool find_body(const std::string& name, Body& out) {
+  Registry& all = registry();
+  if (!all.has_bodies.load(std::memory_order_acquire)) return false;
+  std::shared_lock lock(all.mutex);
+  const auto found = all.bodies.find(name);
+  if (found == all.bodies.end()) return false;
+  out = found->second;
+  return true;
+}
+
+}  // namespace
+
+Function* function_named(const std::string& name) {
+  Registry& all = registry();
+  {
+    std::shared_lock lock(all.mutex);
+    const auto found = all.functions.find(name);
+    if (found != all.functions.end()) return found->second;
+  }
+  std::unique_lock lock(all.mutex);
+  auto [entry, added] = all.functions.try_emplace(name, nullptr);
+  if (added) entry->second = new Function(name);
+  return entry->second;
+}
+
+CUresult launch(Function* function, const Launch& configuration) {
+  Machine* m = machine();
+  if (m == nullptr) return CUDA_ERROR_NOT_INITIALIZED;
+  int device = 0;
+  if (const CUresult error = current_device(device); error != CUDA_SUCCESS) return error;
+  if (function == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+  if (!valid(configuration, *function)) return CUDA_ERROR_INVALID_VALUE;
+  if (count_kernels()) function->launches.hit();
+  sim::Operation operation;
+  operation.name = function->name.c_str();
+  Body body;
+  if (find_body(function->name, body)) {
+    if (configuration.parameters == nullptr && !body.parameter_bytes.empty()) return CUDA_ERROR_INVALID_VALUE;
+    auto deferred = std::make_shared<Deferred>();
+    deferred->body = std::move(body);
+    deferred->launch = configuration;
+    deferred->name = function->name.c_str();
+    deferred->device = device;
+    deferred->copy_parameters(configuration.parameters);
+    operation.body = [deferred] { deferred->run(); };
+  }
+  return to_cuda(m->submit(device, resolve_stream(configuration.stream), operation));
+}
+
+}  // namespace gapless::simcuda
+
+using namespace gapless::simcuda;
+
+CUfunction gapless_sim_function(const char* kernel) {
+  return reinterpret_cast<CUfunction>(function_named(kernel));
+}
+
+int gapless_sim_register_kernel(const char* kernel, gapless_sim_kernel_body body, void* user, const size_t* parameter_bytes,
+                                size_t parameter_count) {
+  if (kernel == nullptr || (parameter_count != 0 && parameter_bytes == nullptr)) {
+    return tool_error(CUDA_ERROR_INVALID_VALUE, "gapless_sim_register_kernel: a name and the sizes of the parameters are needed");
+  }
+  Registry& all = registry();
+  std::unique_lock lock(all.mutex);
+  if (body == nullptr) {
+    all.bodies.erase(kernel);
+  } else {
+    all.bodies[kernel] = Body{body, user, {parameter_bytes, parameter_bytes + parameter_count}};
+  }
+  all.has_bodies.store(!all.bodies.empty(), std::memory_order_release);
+  return 0;
+}
+
+GAPLESS_SIM_API cuLaunchKernel(CUfunction f, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
+                               unsigned block_y, unsigned block_z, unsigned shared_bytes, CUstream stream,
+                               void** parameters, void** extra) {
+  GAPLESS_SIM_CALL("cuLaunchKernel");
+  GAPLESS_SIM_REQUIRE(parameters == nullptr || extra == nullptr);
+  return launch(reinterpret_cast<Function*>(f),
+                {{grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared_bytes, stream, parameters});
+}
+
+GAPLESS_SIM_API cuLaunchKernelEx(const CUlaunchConfig* c, CUfunction f, void** parameters, void** extra) {
+  GAPLESS_SIM_CALL("cuLaunchKernelEx");
+  GAPLESS_SIM_REQUIRE(c != nullptr && (parameters == nullptr || extra == nullptr));
+  return launch(reinterpret_cast<Function*>(f), {{c->gridDimX, c->gridDimY, c->gridDimZ},
+                                                 {c->blockDimX, c->blockDimY, c->blockDimZ},
+                                                 c->sharedMemBytes,
+                                                 c->hStream,
+                                                 parameters});
+}
+
+GAPLESS_SIM_API cuLaunchCooperativeKernel(CUfunction f, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
+                                          unsigned block_y, unsigned block_z, unsigned shared_bytes, CUstream stream,
+                                          void** parameters) {
+  GAPLESS_SIM_CALL("cuLaunchCooperativeKernel");
+  return launch(reinterpret_cast<Function*>(f),
+                {{grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared_bytes, stream, parameters});
+}

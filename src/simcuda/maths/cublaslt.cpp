@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// Descriptors keep the attributes that are set, so that they can be read back; one heuristic answer, without workspace.
+#include <cublasLt.h>
+
+#include <cstring>
+#include <map>
+#include <vector>
+
+#include "simcuda/maths/api.hpp"
+
+struct cublasLtContext {};
+
+namespace {
+
+using Attributes = std::map<int, std::vector<unsigned char>>;
+
+template <typename Handle>
+cublasStatus_t create(Handle* out) {
+  if (out == nullptr) return CUBLAS_STATUS_INVALID_VALUE;
+  *out = reinterpret_cast<Handle>(new Attributes);
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+template <typename Handle>
+cublasStatus_t destroy(Handle handle) {
+  delete reinterpret_cast<const Attributes*>(handle);
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+template <typename Handle>
+cublasStatus_t set(Handle handle, int attribute, const void* value, size_t bytes) {
+  if (handle == nullptr || value == nullptr) return CUBLAS_STATUS_INVALID_VALUE;
+  const auto* first = static_cast<const unsigned char*>(value);
+  (*reinterpret_cast<Attributes*>(handle))[attribute].assign(first, first + bytes);
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+// An attribute that was never set reads as zeros, the default of most.
+template <typename Handle>
+cublasStatus_t get(Handle handle, int attribute, void* value, size_t bytes, size_t* written) {
+  if (handle == nullptr) return CUBLAS_STATUS_INVALID_VALUE;
+  const auto* attributes = reinterpret_cast<const Attributes*>(handle);
+  const auto found = attributes->find(attribute);
+  const size_t known = found != attributes->end() ? found->second.size() : bytes;
+  if (written != nullptr) *written = known;
+  if (value == nullptr) return CUBLAS_STATUS_SUCCESS;
+  if (bytes < known) return CUBLAS_STATUS_INVALID_VALUE;
+  std::memset(value, 0, bytes);
+  if (found != attributes->end()) std::memcpy(value, found->second.data(), known);
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+}  // namespace
+
+#define GAPLESS_SIM_LT extern "C" GAPLESS_SIM_EXPORT cublasStatus_t CUBLASWINAPI
+
+#define GAPLESS_SIM_LT_DESCRIPTOR(kind, ...)                                                                                  \
+  GAPLESS_SIM_LT cublasLt##kind##Create(cublasLt##kind##_t* out __VA_OPT__(, ) __VA_ARGS__) {                                 \
+    GAPLESS_SIM_MATHS_CALL("cublasLt" #kind "Create");                                                                        \
+    return create(out);                                                                                                       \
+  }                                                                                                                           \
+  GAPLESS_SIM_LT cublasLt##kind##Destroy(cublasLt##kind##_t descriptor) {                                                     \
+    GAPLESS_SIM_MATHS_CALL("cublasLt" #kind "Destroy");                                                                       \
+    return destroy(descriptor);                                                                                               \
+  }                                                                                                                           \
+  GAPLESS_SIM_LT cublasLt##kind##SetAttribute(cublasLt##kind##_t descriptor, cublasLt##kind##Attributes_t attribute,          \
+                                              const void* value, size_t bytes) {                                              \
+    GAPLESS_SIM_MATHS_CALL("cublasLt" #kind "SetAttribute");                                                                  \
+    return set(descriptor, attribute, value, bytes);                                                                          \
+  }                                                                                                                           \
+  GAPLESS_SIM_LT cublasLt##kind##GetAttribute(cublasLt##kind##_t descriptor, cublasLt##kind##Attributes_t attribute,          \
+                                              void* value, size_t bytes, size_t* written) {                                   \
+    GAPLESS_SIM_MATHS_CALL("cublasLt" #kind "GetAttribute");                                                                  \
+    return get(descriptor, attribute, value, bytes, written);                                                                 \
+  }
+
+using cublasLtMatrixLayoutAttributes_t = cublasLtMatrixLayoutAttribute_t;
+
+GAPLESS_SIM_LT_DESCRIPTOR(MatrixLayout, cudaDataType, uint64_t, uint64_t, int64_t)
+GAPLESS_SIM_LT_DESCRIPTOR(MatmulDesc, cublasComputeType_t, cudaDataType_t)
+GAPLESS_SIM_LT_DESCRIPTOR(MatrixTransformDesc, cudaDataType)
+GAPLESS_SIM_LT_DESCRIPTOR(MatmulPreference)
+
+GAPLESS_SIM_LT cublasLtCreate(cublasLtHandle_t* out) {
+  GAPLESS_SIM_MATHS_CALL("cublasLtCreate");
+  if (out == nullptr) return CUBLAS_STATUS_INVALID_VALUE;
+  *out = new cublasLtContext;
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+GAPLESS_SIM_LT cublasLtDestroy(cublasLtHandle_t handle) {
+  GAPLESS_SIM_MATHS_CALL("cublasLtDestroy");
+  delete handle;
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+extern "C" GAPLESS_SIM_EXPORT size_t CUBLASWINAPI cublasLtGetVersion(void) {
+  return CUBLAS_VERSION;
+}
+
+extern "C" GAPLESS_SIM_EXPORT size_t CUBLASWINAPI cublasLtGetCudartVersion(void) {
+  return CUDART_VERSION;
+}
+
+GAPLESS_SIM_LT cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t, cublasLtMatrixLayout_t,
+                                              cublasLtMatrixLayout_t, cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
+                                              cublasLtMatmulPreference_t, int requested,
+                                              cublasLtMatmulHeuristicResult_t* results, int* found) {
+  GAPLESS_SIM_MATHS_CALL("cublasLtMatmulAlgoGetHeuristic");
+  if (results == nullptr || found == nullptr || requested < 1) return CUBLAS_STATUS_INVALID_VALUE;
+  std::memset(results, 0, sizeof *results);
+  results->state = CUBLAS_STATUS_SUCCESS;
+  results->wavesCount = 1;
+  *found = 1;
+  return CUBLAS_STATUS_SUCCESS;
+}
