@@ -12,8 +12,10 @@ constexpr double kCreate = 150.0 + 1900.0 * 2 / 1024;
 
 class Watch : public ::testing::Test {
  protected:
-  void call(const char* function, std::uint64_t address = 0, std::uint64_t bytes = 0, std::uint64_t handle = 0) {
+  void call(const char* function, std::uint64_t address = 0, std::uint64_t bytes = 0, std::uint64_t handle = 0,
+            int result = 0) {
     gapless_sim_call record{};
+    record.result = result;
     record.struct_size = sizeof record;
     record.function = function;
     record.address = address;
@@ -76,6 +78,16 @@ TEST_F(Watch, OnlyWaitsInsideAnAllocationAreStalls) {
   call("cudaStreamSynchronize");
   watch_.end();
   EXPECT_EQ(watch_.time().stalls, 1u);
+}
+
+TEST_F(Watch, AQuestionThatTheDeviceRefusesIsNoMemoryWork) {
+  watch_.begin(0, 'a');
+  call("cuMemCreate", 0, kGranule, 0, 801);
+  EXPECT_EQ(watch_.time().total_us(), 0);
+  EXPECT_EQ(watch_.refused("cuMemCreate"), 1u);
+  call("cuMemCreate", 0, kGranule, 0, 2);  // out of memory is an answer
+  EXPECT_EQ(watch_.refused("cuMemCreate"), 1u);
+  EXPECT_DOUBLE_EQ(watch_.time().create_us, kCreate);
 }
 
 TEST(CostModel, KnowsVersionedNames) {

@@ -12,7 +12,9 @@
 namespace gapless::tools {
 namespace {
 constexpr double kBytesPerGib = 1024.0 * 1024.0 * 1024.0;
-}
+constexpr int kNotPermitted = 800;  // CUDA_ERROR_NOT_PERMITTED
+constexpr int kNotSupported = 801;  // CUDA_ERROR_NOT_SUPPORTED
+}  // namespace
 
 DriverWatch::~DriverWatch() {
   if (log_ != nullptr) std::fclose(log_);
@@ -47,11 +49,22 @@ std::map<std::string, std::uint64_t> DriverWatch::event_calls() const {
   return counts;
 }
 
+std::uint64_t DriverWatch::refused(const std::string& function) const {
+  std::uint64_t sum = 0;
+  for (const auto& [name, counts] : functions_) sum += name == function ? counts.refused : 0;
+  return sum;
+}
+
 void DriverWatch::handle(const gapless_sim_call& call) {
   if (!inside_) return;
   Function& function = functions_[call.function];
   if (function.cost == nullptr) function.cost = &cost_of(call.function);
   ++function.calls;
+  if (call.result == kNotPermitted || call.result == kNotSupported) {
+    ++function.refused;
+    if (log_ != nullptr) write_log(call);
+    return;
+  }
   charge(call, *function.cost);
   if (keep_mappings_ && call.result == 0) track_mapping(call);
   if (log_ != nullptr) write_log(call);

@@ -55,6 +55,9 @@ class DriverWatch {
 
   // Calls inside brackets that are not memory calls: events and waits.
   std::map<std::string, std::uint64_t> event_calls() const;
+  // Calls of a function, inside brackets, that the device refused as not supported or not permitted: questions about
+  // what it can do (PyTorch asks once for fabric handles by trying), not memory work.
+  std::uint64_t refused(const std::string& function) const;
   const DriverTime& time() const { return time_; }
   const std::vector<MappingChange>& mappings() const { return mappings_; }
 
@@ -80,6 +83,7 @@ class DriverWatch {
   struct Function {
     const CallCost* cost = nullptr;
     std::uint64_t calls = 0;
+    std::uint64_t refused = 0;
   };
   std::unordered_map<const char*, Function> functions_;
 

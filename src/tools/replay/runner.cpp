@@ -41,12 +41,6 @@ char letter_of(OpKind kind) {
   return '?';
 }
 
-std::uint64_t memory_calls(const std::map<std::string, std::uint64_t>& calls) {
-  std::uint64_t sum = 0;
-  for (const auto& [name, count] : calls) sum += is_memory_call(name) ? count : 0;
-  return sum;
-}
-
 // The driver's counters at a step mark.
 struct Snapshot {
   std::size_t event;
@@ -180,7 +174,21 @@ class Replay {
     return backend_->record_stream(block.pointer, stream);
   }
 
-  void snapshot(std::size_t event) { snapshots_.push_back({event, watch_.time(), memory_calls(device_.calls())}); }
+  void snapshot(std::size_t event) { snapshots_.push_back({event, watch_.time(), total(memory_calls())}); }
+
+  std::map<std::string, std::uint64_t> memory_calls() const {
+    std::map<std::string, std::uint64_t> calls;
+    for (const auto& [name, count] : device_.calls()) {
+      if (is_memory_call(name)) calls[name] = count - watch_.refused(name);
+    }
+    return calls;
+  }
+
+  static std::uint64_t total(const std::map<std::string, std::uint64_t>& calls) {
+    std::uint64_t sum = 0;
+    for (const auto& [name, count] : calls) sum += count;
+    return sum;
+  }
 
   const Snapshot* at(std::size_t event) const {
     for (const auto& snapshot : snapshots_) {
@@ -197,9 +205,7 @@ class Replay {
     result.peak_reserved = device_.physical_bytes_peak();
     result.retries = backend_->retries();
     result.violations = device_.violations();
-    for (const auto& [name, count] : device_.calls()) {
-      if (is_memory_call(name)) result.driver_calls[name] = count;
-    }
+    result.driver_calls = memory_calls();
     result.event_calls = watch_.event_calls();
     result.stalls = watch_.time().stalls;
     fill_steps(result);
