@@ -10,7 +10,12 @@ find_package(Threads REQUIRED)
 set(GAPLESS_HAVE_CUDA_HEADERS FALSE)
 set(GAPLESS_HAVE_NVCC FALSE)
 if(GAPLESS_ENABLE_CUDA)
+  # Debian 12's CMake 3.25 deprecates CUDA::nvToolsExt without asking whether there is one, and CUDA 13 has none: an error. It
+  # does so only in projects that require 3.25, so for this search we say that we require less.
+  set(gapless_minimum "${CMAKE_MINIMUM_REQUIRED_VERSION}")
+  set(CMAKE_MINIMUM_REQUIRED_VERSION 3.24)
   find_package(CUDAToolkit QUIET)
+  set(CMAKE_MINIMUM_REQUIRED_VERSION "${gapless_minimum}")
   if(CUDAToolkit_FOUND)
     set(GAPLESS_HAVE_CUDA_HEADERS TRUE)
     include(CheckLanguage)
