@@ -10,6 +10,8 @@ GAPLESS_EXPORT const char* gapless_version(void) {
   return GAPLESS_DOTTED(GAPLESS_VERSION_MAJOR, GAPLESS_VERSION_MINOR, GAPLESS_VERSION_PATCH);
 }
 
-GAPLESS_EXPORT uint32_t gapless_abi_version(void) { return GAPLESS_ABI_VERSION; }
+GAPLESS_EXPORT uint32_t gapless_abi_version(void) {
+  return GAPLESS_ABI_VERSION;
+}
 
 }  // extern "C"

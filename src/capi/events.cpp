@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// The listener, the marks of the training loop, out of memory.
+#include "capi/on_device.hpp"
+#include "capi/structs.hpp"
+
+using gapless::Status;
+using gapless::base::fail;
+using gapless::capi::bad_struct;
+using gapless::capi::fenced;
+using gapless::capi::null_argument;
+using gapless::capi::on_device;
+using gapless::engine::DeviceAllocator;
+
+extern "C" {
+
+gapless_status gapless_set_listener(gapless_allocator* allocator, const gapless_listener* listener) {
+  return fenced([&] {
+    if (allocator == nullptr) return null_argument("allocator");
+    gapless_listener given{};
+    if (listener != nullptr && !gapless::capi::read_struct(listener, given)) return bad_struct();
+    // The old one first, so that no event finds half of the new one.
+    allocator->engine->set_listener(nullptr);
+    if (listener == nullptr) return Status::ok;
+    allocator->listener.set(given);
+    allocator->engine->set_listener(&allocator->listener);
+    return Status::ok;
+  });
+}
+
+gapless_status gapless_mark_step(gapless_allocator* allocator, int32_t device, const char* label, uint64_t units) {
+  return on_device(allocator, device, [&](DeviceAllocator& one) {
+    one.mark_step(label, units);
+    return Status::ok;
+  });
+}
+
+gapless_status gapless_mark_phase(gapless_allocator* allocator, int32_t device, const char* label) {
+  return on_device(allocator, device, [&](DeviceAllocator& one) {
+    one.mark_phase(label);
+    return Status::ok;
+  });
+}
+
+gapless_status gapless_add_oom_hook(gapless_allocator* allocator, gapless_oom_hook hook, void* user) {
+  return fenced([&] {
+    if (allocator == nullptr || hook == nullptr) return null_argument("allocator or hook");
+    return allocator->oom_hooks.add(hook, user);
+  });
+}
+
+gapless_status gapless_remove_oom_hook(gapless_allocator* allocator, gapless_oom_hook hook, void* user) {
+  return fenced(
+      [&] { return allocator == nullptr ? null_argument("allocator") : allocator->oom_hooks.remove(hook, user); });
+}
+
+gapless_status gapless_last_oom(gapless_allocator* allocator, int32_t device, gapless_oom_record* out) {
+  return on_device(allocator, device, [&](DeviceAllocator& one) {
+    gapless_oom_record record{};
+    if (!one.last_oom(record)) return fail(Status::not_found, "no request of this device has failed yet");
+    return gapless::capi::write_struct(record, out) ? Status::ok : bad_struct();
+  });
+}
+
+gapless_status gapless_forecast_step(gapless_allocator* allocator, int32_t device, uint64_t, gapless_forecast*) {
+  return on_device(allocator, device, [](DeviceAllocator&) {
+    return fail(Status::not_found, "no forecast: this version of gapless does not learn from the journal yet");
+  });
+}
+
+}  // extern "C"

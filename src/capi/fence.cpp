@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "capi/fence.hpp"
+
+namespace gapless::capi {
+
+gapless_status status_of_exception() noexcept {
+  try {
+    throw;
+  } catch (const base::BrokenInvariant& broken) {
+    return to_c(base::fail(Status::internal, broken.what()));
+  } catch (const std::bad_alloc&) {
+    return to_c(base::fail(Status::out_of_memory, "the host is out of memory"));
+  } catch (const std::exception& other) {
+    return to_c(base::fail(Status::internal, other.what()));
+  } catch (...) {
+    return to_c(base::fail(Status::internal, "an unknown exception"));
+  }
+}
+
+}  // namespace gapless::capi

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+// Opening and closing, and what a forked child must find.
+#include <pthread.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "capi/fence.hpp"
+#include "capi/handle.hpp"
+#include "capi/structs.hpp"
+#include "config/load.hpp"
+#include "driver/cuda_driver.hpp"
+
+namespace gapless::capi {
+namespace {
+
+// All open allocators, for fork. Leaked: threads may outlive static destruction.
+struct Registry {
+  base::RegistryLock lock;
+  std::vector<gapless_allocator*> open;
+};
+Registry& registry() {
+  static auto* const instance = new Registry;
+  return *instance;
+}
+
+// No thread of the parent is inside the allocator when the child is made, so the child finds every structure whole.
+void before_fork() {
+  registry().lock.lock();
+  for (gapless_allocator* const one : registry().open) one->engine->prepare_fork();
+}
+void after_fork(bool child) {
+  for (gapless_allocator* const one : registry().open) one->engine->after_fork(child);
+  registry().lock.unlock();
+}
+
+void enlist(gapless_allocator* allocator) {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    pthread_atfork(
+        before_fork, [] { after_fork(false); }, [] { after_fork(true); });
+  });
+  const std::lock_guard guard(registry().lock);
+  registry().open.push_back(allocator);
+}
+
+void strike_off(gapless_allocator* allocator) {
+  const std::lock_guard guard(registry().lock);
+  std::erase(registry().open, allocator);
+}
+
+Status open_status(std::unique_ptr<driver::DriverOps> ops, const config::Options& options, gapless_allocator** out) {
+  auto fresh = std::make_unique<gapless_allocator>();
+  const Status status = engine::Allocator::open(std::move(ops), options, fresh->engine);
+  if (status != Status::ok) return status;
+  fresh->engine->set_oom_hook(&fresh->oom_hooks);
+  enlist(fresh.get());
+  *out = fresh.release();
+  return Status::ok;
+}
+
+const char* environment(const char* name) {
+  return std::getenv(name);
+}
+
+}  // namespace
+
+gapless_status open_with_driver(std::unique_ptr<driver::DriverOps> ops, const config::Options& options,
+                                gapless_allocator** out) {
+  return fenced([&] { return open_status(std::move(ops), options, out); });
+}
+
+}  // namespace gapless::capi
+
+using gapless::Status;
+using gapless::capi::fenced;
+using gapless::capi::null_argument;
+
+extern "C" {
+
+gapless_status gapless_open(const gapless_open_args* args, gapless_allocator** out) {
+  return fenced([&] {
+    if (out == nullptr) return null_argument("out");
+    gapless_open_args given{};
+    if (args != nullptr && !gapless::capi::read_struct(args, given))
+      return gapless::base::fail(Status::invalid_argument, "args->struct_size is not set: use GAPLESS_STRUCT");
+    bool arguments_ok = true;
+    const gapless::config::Loaded loaded = gapless::config::load_options(
+        given.ignore_environment != 0 ? nullptr : gapless::capi::environment, given.options, &arguments_ok);
+    if (!arguments_ok) {
+      std::string text;
+      for (const gapless::config::Message& message : loaded.messages)
+        if (message.severity == gapless::config::Severity::error) text += (text.empty() ? "" : " ") + message.text;
+      return gapless::base::fail(Status::invalid_argument, text);
+    }
+    std::string why_not;
+    std::unique_ptr<gapless::driver::DriverOps> ops = gapless::driver::open_cuda_driver(why_not);
+    if (ops == nullptr) return gapless::base::fail(Status::unsupported, why_not);
+    return gapless::capi::open_status(std::move(ops), loaded.options, out);
+  });
+}
+
+gapless_status gapless_close(gapless_allocator* allocator) {
+  return fenced([&] {
+    if (allocator == nullptr) return Status::ok;
+    if (allocator->engine->any_live()) return gapless::base::fail(Status::busy, "blocks are live");
+    gapless::capi::strike_off(allocator);
+    delete allocator;
+    return Status::ok;
+  });
+}
+
+const char* gapless_status_name(gapless_status status) {
+  return gapless::status_name(static_cast<Status>(status));
+}
+const char* gapless_last_error(void) {
+  return gapless::base::last_error().c_str();
+}
+int gapless_last_driver_error(void) {
+  return gapless::base::last_driver_error();
+}
+
+gapless_status gapless_device_count(gapless_allocator* allocator, int32_t* out) {
+  return fenced([&] {
+    if (allocator == nullptr || out == nullptr) return null_argument("allocator or out");
+    int count = 0;
+    const Status status = allocator->engine->device_count(count);
+    if (status == Status::ok) *out = count;
+    return status;
+  });
+}
+
+gapless_status gapless_probe_device(gapless_allocator* allocator, int32_t device) {
+  return fenced([&] { return allocator == nullptr ? null_argument("allocator") : allocator->engine->probe(device); });
+}
+
+}  // extern "C"

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// Options by name.
+#include <cstring>
+#include <string>
+
+#include "capi/fence.hpp"
+#include "capi/handle.hpp"
+
+using gapless::Status;
+using gapless::base::fail;
+using gapless::capi::fenced;
+using gapless::capi::null_argument;
+
+extern "C" {
+
+gapless_status gapless_set_option(gapless_allocator* allocator, const char* name, const char* value) {
+  return fenced([&] {
+    if (allocator == nullptr || name == nullptr || value == nullptr) return null_argument("allocator, name or value");
+    gapless::config::Options options = allocator->engine->options();
+    const gapless::config::SetResult result = gapless::config::set_option(options, name, value);
+    switch (result.status) {
+      case gapless::config::SetStatus::ok:
+        allocator->engine->set_options(options);
+        return Status::ok;
+      case gapless::config::SetStatus::unknown_name:
+        return fail(Status::not_found, result.text);
+      case gapless::config::SetStatus::no_effect:
+        return fail(Status::unsupported, result.text);
+      case gapless::config::SetStatus::bad_value:
+      case gapless::config::SetStatus::only_at_open:
+        break;
+    }
+    return fail(Status::invalid_argument, result.text);
+  });
+}
+
+gapless_status gapless_get_option(gapless_allocator* allocator, const char* name, char* value, size_t capacity) {
+  return fenced([&] {
+    if (allocator == nullptr || name == nullptr || value == nullptr) return null_argument("allocator, name or value");
+    std::string text;
+    if (!gapless::config::get_option(allocator->engine->options(), name, text))
+      return fail(Status::not_found, "no option '" + std::string(name) + "'");
+    if (text.size() + 1 > capacity)
+      return fail(Status::invalid_argument, "the value needs " + std::to_string(text.size() + 1) + " bytes");
+    std::memcpy(value, text.c_str(), text.size() + 1);
+    return Status::ok;
+  });
+}
+
+}  // extern "C"

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/allocator.hpp"
+
+#include <cstdio>
+#include <mutex>
+#include <string>
+
+namespace gapless::engine {
+
+using driver::Result;
+
+Allocator::Allocator(std::unique_ptr<driver::DriverOps> ops, const config::Options& options)
+    : ops_(std::move(ops)), slots_(kMostDevices), options_(options) {
+  shared_.ops = ops_.get();
+  shared_.addresses = &addresses_;
+}
+
+Allocator::~Allocator() {
+  owned_.clear();
+}
+
+Status Allocator::open(std::unique_ptr<driver::DriverOps> ops, const config::Options& options,
+                       std::unique_ptr<Allocator>& out) {
+  std::unique_ptr<Allocator> fresh(new Allocator(std::move(ops), options));
+  if (!fresh->addresses_.ok())
+    return base::fail(Status::out_of_memory, "the host has no address space for the address map");
+  out = std::move(fresh);
+  return Status::ok;
+}
+
+Status Allocator::device_count(int& out) {
+  const Result result = ops_->device_count(out);
+  if (result == Result::ok) return Status::ok;
+  return base::fail_driver("cuDeviceGetCount", static_cast<int>(result), ops_->result_name(result));
+}
+
+Status Allocator::no_such_device(int device) {
+  return base::fail(Status::invalid_argument, "no device " + std::to_string(device));
+}
+
+Status Allocator::unknown_pointer(std::uint64_t address) {
+  char text[64];
+  std::snprintf(text, sizeof text, "%#llx lies in no memory of this allocator",
+                static_cast<unsigned long long>(address));
+  return base::fail(Status::unknown_pointer, text);
+}
+
+Status Allocator::probe(int device) {
+  int count = 0;
+  if (const Status status = device_count(count); status != Status::ok) return status;
+  if (device < 0 || device >= count) return no_such_device(device);
+  driver::DeviceInfo info;
+  const Result result = ops_->device_info(device, info);
+  if (result != Result::ok)
+    return base::fail_driver("cuDeviceGetAttribute", static_cast<int>(result), ops_->result_name(result));
+  if (!info.virtual_memory)
+    return base::fail(Status::unsupported,
+                      "the device has no virtual memory management (an old driver, a virtual GPU or WSL)");
+  // Slots and units are powers of two; all drivers say 2 MiB.
+  if (info.granularity < 4096 || (info.granularity & (info.granularity - 1)) != 0)
+    return base::fail(Status::unsupported,
+                      "the granularity of " + std::to_string(info.granularity) + " bytes is no power of two");
+  return Status::ok;
+}
+
+Status Allocator::bring_up(int device, DeviceAllocator*& out) {
+  const std::lock_guard guard(lock_);
+  out = slot(device).load(std::memory_order_acquire);
+  if (out != nullptr) return Status::ok;
+  if (const Status status = probe(device); status != Status::ok) return status;
+  driver::DeviceInfo info;
+  if (ops_->device_info(device, info) != Result::ok) return base::fail(Status::driver, "cuDeviceGetAttribute failed");
+  owned_.push_back(std::make_unique<DeviceAllocator>(shared_, device, info, options_));
+  out = owned_.back().get();
+  slot(device).store(out, std::memory_order_release);
+  return Status::ok;
+}
+
+Status Allocator::device(int device, DeviceAllocator*& out) {
+  if (static_cast<unsigned>(device) >= kMostDevices) return no_such_device(device);
+  out = slot(device).load(std::memory_order_acquire);
+  return out != nullptr ? Status::ok : bring_up(device, out);
+}
+
+Status Allocator::locate(const void* pointer, DeviceAllocator*& device, const vmm::Region*& region) {
+  const auto address = reinterpret_cast<std::uint64_t>(pointer);
+  region = addresses_.find(address);
+  if (region == nullptr) return unknown_pointer(address);
+  device = slot(region->device).load(std::memory_order_acquire);
+  return Status::ok;
+}
+
+void Allocator::set_listener(Listener* listener) {
+  const std::lock_guard guard(lock_);
+  shared_.listener.store(listener, std::memory_order_release);
+  for_each_device([&](DeviceAllocator& one) { one.listen(listener != nullptr); });
+  await_deliveries(shared_);
+}
+
+config::Options Allocator::options() {
+  const std::lock_guard guard(lock_);
+  return options_;
+}
+
+void Allocator::set_options(const config::Options& options) {
+  const std::lock_guard guard(lock_);
+  options_ = options;
+  for_each_device([&](DeviceAllocator& one) { one.set_options(options); });
+}
+
+bool Allocator::any_live() {
+  bool live = false;
+  for_each_device([&](DeviceAllocator& one) { live = live || one.any_live(); });
+  return live;
+}
+
+void Allocator::prepare_fork() {
+  lock_.lock();
+  for_each_device([](DeviceAllocator& one) { one.prepare_fork(); });
+}
+
+void Allocator::after_fork(bool child) {
+  for_each_device([child](DeviceAllocator& one) { one.after_fork(child); });
+  lock_.unlock();
+}
+
+}  // namespace gapless::engine

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// A miss: finding physical memory for the slots under one block.
+//
+// In this order, for each slot without a handle: its own dormant mapping, where that handle is idle (no driver call);
+// else a loose handle; else a new one while physical memory stays within the slack; else an idle handle of the same
+// stream, then of another; else a new one up to the limit. What is taken is put back if any of it fails.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/device_state.hpp"
+
+namespace gapless::engine {
+
+enum class Backed { yes, no_memory, failed };  // failed: a driver error, see base::last_error
+
+// Physical bytes that each source made available, in the order of gapless_oom_record::freed_by_rung.
+enum Rung : std::size_t { kReactivated, kLoose, kCreated, kSameStream, kOtherStreams, kOverSlack, kWaited, kHook };
+using RungBytes = std::array<std::uint64_t, GAPLESS_OOM_RUNGS>;
+
+class Backing {
+ public:
+  explicit Backing(DeviceState& state) : state_(state) {}
+
+  // Makes every slot under [offset, offset + size) of `heap` backed. Some block that is not free lies there. Under the
+  // map lock.
+  Backed back(BackedHeap& heap, Units offset, Units size, bool capturing);
+
+  // Is the handle of an active slot idle (I4)? Under map and fast lock.
+  bool idle(vmm::HandleId id, BackedHeap*& heap, std::uint32_t& stamp);
+
+  RungBytes rungs{};
+
+  // Would all of it come back by reactivation alone? Under map and fast lock.
+  bool free_of_cost(BackedHeap& heap, Units offset, Units size);
+
+ private:
+  struct Edge {
+    stream::StreamState* stream;
+    std::uint32_t stamp;
+  };
+  struct Victim {
+    std::uint64_t rank;
+    BackedHeap* heap;
+    std::uint32_t first, last;  // slots
+    std::uint32_t stamp;
+  };
+
+  Backed attempt(vmm::Transaction& transaction, BackedHeap& heap, Units offset, Units size, bool only_complete,
+                 bool& retry);
+  void plan_slots(vmm::Transaction& transaction, BackedHeap& heap, Units offset, Units size, bool only_complete);
+  void create(vmm::Transaction& transaction, std::uint64_t allowed, Rung rung);
+  void steal(vmm::Transaction& transaction, BackedHeap& heap, bool others, bool only_complete);
+  void add_victims(BackedHeap& heap, bool only_complete);
+  bool usable(BackedHeap& heap, stream::StreamState& owner, std::uint32_t stamp, bool only_complete);
+  void need_edge(BackedHeap& heap, stream::StreamState& owner, std::uint32_t stamp);
+  bool connect(BackedHeap& heap);
+  void undo(vmm::Transaction& transaction);
+  void commit(vmm::Transaction& transaction, BackedHeap& heap);
+  void unmap_left(vmm::Transaction& transaction);
+
+  DeviceState& state_;
+  std::vector<Edge> edges_;
+  std::vector<Victim> victims_;
+  std::vector<vmm::HandleId> created_;
+  std::uint32_t conflict_stamp_ = 0;
+  bool driver_full_ = false;
+  driver::Result create_error_ = driver::Result::ok;
+  // The free block in which the last handle was found idle: neighbours mostly lie in the same.
+  struct {
+    BackedHeap* heap = nullptr;
+    std::uint32_t first = 0, last = 0, stamp = 0;
+  } last_idle_;
+};
+
+}  // namespace gapless::engine

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+// Everything one device's allocator knows, and which lock guards it. The parts of the engine are functions over it.
+//
+// Two locks. The fast lock guards blocks, bins, ok bits, pending frees and counters; it is never held across a driver
+// call or a callback. The map lock serialises misses; it guards the ledger, the streams' events, heaps coming and
+// going, and may be held across driver calls. Order: map, then fast.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "base/lock.hpp"
+#include "base/status.hpp"
+#include "config/options.hpp"
+#include "driver/driver.hpp"
+#include "engine/backed_heap.hpp"
+#include "engine/counters.hpp"
+#include "engine/hooks.hpp"
+#include "stream/event_pool.hpp"
+#include "stream/stream_order.hpp"
+#include "vmm/ledger.hpp"
+#include "vmm/transaction.hpp"
+
+namespace gapless::engine {
+
+class DeviceAllocator;
+
+// Why the next call must look further than the hit path. One word, so that the hit path pays one predicted branch for
+// all.
+enum Attention : std::uint32_t {
+  kPendingFrees = 1,  // blocks wait for streams
+  kScopes = 2,        // allocations may be routed to a private pool
+  kListening = 4,     // a listener is set
+  kJournal = 8,
+  kRounding = 16,  // sizes are not simply rounded to 512 B
+  kForked = 32,    // a child process: the driver may not be called
+};
+
+// What all devices share.
+struct Shared {
+  driver::DriverOps* ops = nullptr;
+  vmm::AddressMap* addresses = nullptr;
+  std::atomic<Listener*> listener{nullptr};
+  std::atomic<OomHook*> oom_hook{nullptr};
+  std::atomic<int> delivering{0};  // threads that are calling the listener
+};
+
+// A freed block whose memory other streams may still use.
+struct PendingFree {
+  std::uint64_t id;
+  BackedHeap* heap;
+  heap::BlockId block;
+  std::vector<driver::Event> events;        // all must be complete
+  std::vector<stream::StreamKey> deferred;  // captured when it was freed: to be recorded when that has ended
+  bool needs_device = false;                // a stream was gone: only a synchronisation of the device tells
+};
+
+// What the marks of the training loop said.
+struct StepMarks {
+  char step_label[GAPLESS_LABEL_BYTES] = {};
+  char phase_label[GAPLESS_LABEL_BYTES] = {};
+  std::uint64_t steps = 0;
+  std::uint64_t units = 0;
+  std::int64_t first_allocation = 0;
+  std::uint64_t last_good_peak = 0;
+  bool failed = false;  // an OOM fell into this step
+};
+
+// A call to a pool's segment source that waits until no lock is held. No segment: the pool is gone.
+struct Farewell {
+  gapless_segment_source source;
+  void* segment;
+  std::size_t bytes;
+};
+
+struct DeviceState {
+  DeviceState(DeviceAllocator& owner, Shared& all, int ordinal, const driver::DeviceInfo& about,
+              const config::Options& set)
+      : self(owner),
+        shared(all),
+        ops(*all.ops),
+        device(ordinal),
+        info(about),
+        granule(set.granule > about.granularity ? set.granule : about.granularity),
+        options(set),
+        access_devices{ordinal},
+        events(ops, ordinal),
+        order(ops, ordinal, fast, events) {}
+
+  // ---- fixed
+  DeviceAllocator& self;
+  Shared& shared;
+  driver::DriverOps& ops;
+  const int device;
+  const driver::DeviceInfo info;
+  const std::uint64_t granule;
+  unsigned slot_shift() const { return static_cast<unsigned>(__builtin_ctzll(granule)) - kUnitShift; }
+
+  // ---- fast lock
+  base::FastLock fast;
+  std::atomic<std::uint32_t> attention{0};
+  StreamHome no_home;                // so that the hit path's first guess is never null
+  StreamHome* last_home = &no_home;  // most programs allocate on one stream most of the time
+  std::vector<StreamHome*> home_table;
+  heap::BlockPool blocks;
+  Counters counters;
+  std::deque<PendingFree> pending;
+  std::uint64_t pending_ids = 0;
+  bool polling = false;                              // one thread asks the driver about pending frees
+  std::vector<std::vector<stream::StreamKey>> uses;  // streams recorded on blocks, by BlockNote::uses
+  std::vector<std::uint32_t> unused_uses;
+  std::uint64_t event_sequence = 0;
+  std::uint64_t physical = 0;  // bytes of handles that exist, and of segments
+  std::uint64_t pinned_slots = 0;
+  Journal* journal = nullptr;
+  StepMarks marks;
+
+  // ---- map lock
+  base::MapLock map;
+  config::Options options;
+  std::vector<int> access_devices;
+  stream::EventPool events;
+  stream::StreamOrder order;
+  vmm::Ledger ledger;
+  std::vector<BackedHeap*> heap_of_space;
+  std::vector<std::unique_ptr<BackedHeap>> heaps;  // those in use, and those being kept for reuse
+  std::vector<BackedHeap*> spare[2];               // empty and without an owner, by class
+  std::vector<std::unique_ptr<StreamHome>> homes;
+  std::vector<std::unique_ptr<stream::StreamState>> streams;
+  std::uint64_t reserved_addresses = 0;
+  std::uint64_t misses_begun = 0;
+  std::uint64_t limit = ~std::uint64_t{0};
+  std::vector<Farewell> farewells;
+
+  void raise(Attention bit) { attention.fetch_or(bit, std::memory_order_relaxed); }
+  void lower(Attention bit) { attention.fetch_and(~static_cast<std::uint32_t>(bit), std::memory_order_relaxed); }
+};
+
+// While gapless calls the driver, a capture elsewhere in the process must not be invalidated by it.
+class RelaxedCapture {
+ public:
+  explicit RelaxedCapture(driver::DriverOps& ops) : ops_(ops) {
+    changed_ = ops_.exchange_capture_mode(mode_) == driver::Result::ok;
+  }
+  ~RelaxedCapture() {
+    if (changed_) static_cast<void>(ops_.exchange_capture_mode(mode_));
+  }
+  RelaxedCapture(const RelaxedCapture&) = delete;
+  RelaxedCapture& operator=(const RelaxedCapture&) = delete;
+
+ private:
+  driver::DriverOps& ops_;
+  int mode_ = 2;  // CU_STREAM_CAPTURE_MODE_RELAXED; then the one that was there
+  bool changed_ = false;
+};
+
+}  // namespace gapless::engine

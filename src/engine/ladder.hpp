@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// What an allocation does when the hit path fails, rung by rung, down to a typed out-of-memory.
+#pragma once
+
+#include <memory>
+#include <mutex>
+
+#include "engine/backing.hpp"
+#include "engine/device_state.hpp"
+#include "engine/private_pools.hpp"
+
+namespace gapless::engine {
+
+struct Request {
+  driver::Stream stream;
+  std::uint64_t requested;  // bytes as asked for
+  Units size;
+  heap::SizeClass size_class;
+  std::shared_ptr<PrivatePool> pool;  // null: the default pool
+};
+
+struct Granted {
+  BackedHeap* heap = nullptr;
+  heap::BlockId block = heap::kNoBlock;
+};
+
+// Lent blocks, idle granules and the rest: one of these a device, used under its map lock.
+class Ladder {
+ public:
+  Ladder(DeviceState& state, PrivatePools& pools) : state_(state), pools_(pools), backing_(state) {}
+
+  // Meets the request or fails. Takes the map lock, and gives it up around hooks and segment sources. The block is
+  // counted and announced. Errors: OUT_OF_MEMORY, DRIVER, UNSUPPORTED.
+  Status climb(const Request& request, Granted& out);
+  // The same, with a place that the hit path found in `heap` but that is not backed; the map lock is held and adopted.
+  Status climb_from(const Request& request, BackedHeap& heap, heap::BlockId block, Granted& out);
+
+  // The largest request of the default pool that would succeed now. Under the map lock.
+  std::uint64_t largest_obtainable(driver::Stream stream);
+  bool last_oom(gapless_oom_record& out);
+  Backing& backing() { return backing_; }
+
+ private:
+  enum class Step { done, no_memory, failed };
+  Step try_once(const Request& request, StreamHome& home, bool capturing, Granted& out);
+  Step place(const Request& request, StreamHome& home, BackedHeap*& heap, heap::BlockId& block);
+  Step back_or_take_back(const Request& request, BackedHeap& heap, heap::BlockId block, bool capturing, Granted& out);
+  Step lend(const Request& request, BackedHeap& heap, heap::BlockId block, Granted& out);
+  Step try_other_places(const Request& request, BackedHeap& heap, bool capturing, Granted& out);
+  Step try_pools_on_oom(const Request& request, StreamHome& home, Granted& out);
+  Step grow_from_source(const Request& request, StreamHome& home, std::unique_lock<base::MapLock>& map, Granted& out);
+  void grant(const Request& request, BackedHeap& heap, heap::BlockId block, Granted& out);
+  Status climb_locked(const Request& request, std::unique_lock<base::MapLock>& map, Granted& out);
+  void fill_record(const Request& request, StreamHome& home, bool capturing, gapless_oom_record& record);
+
+  DeviceState& state_;
+  PrivatePools& pools_;
+  Backing backing_;
+  Status failure_ = Status::ok;
+  base::LeafLock oom_lock_;
+  gapless_oom_record last_oom_{};
+  bool any_oom_ = false;
+  std::uint64_t ooms_ = 0;
+};
+
+}  // namespace gapless::engine

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/notify.hpp"
+
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "engine/device_allocator.hpp"
+#include "engine/private_pools.hpp"
+
+namespace gapless::engine {
+
+namespace {
+
+struct Outbox {
+  std::vector<gapless_event> events;
+  std::vector<std::uint64_t> cookies;
+};
+thread_local Outbox outbox;
+thread_local int deliveries_of_this_thread = 0;
+
+}  // namespace
+
+void note_event(DeviceState& state, gapless_event_kind kind, const BackedHeap& heap, std::uint64_t address,
+                std::uint64_t bytes, std::uint64_t cookie) {
+  if ((state.attention.load(std::memory_order_relaxed) & kListening) == 0) return;
+  gapless_event event{};
+  event.struct_size = sizeof event;
+  event.kind = kind;
+  event.device = state.device;
+  event.sequence = ++state.event_sequence;
+  event.address = address;
+  event.bytes = bytes;
+  event.stream = heap.stream->handle();
+  if (heap.pool != nullptr) event.pool = heap.pool->id;
+  event.cookie = cookie;
+  outbox.events.push_back(event);
+}
+
+void note_block(DeviceState& state, gapless_event_kind kind, BackedHeap& heap, heap::BlockId id) {
+  if ((state.attention.load(std::memory_order_relaxed) & kListening) == 0) return;
+  const heap::Block& block = heap.heap.pool()[id];
+  const std::uint64_t cookie = (block.flags & heap::kCookie) != 0 ? heap.heap.pool().note(id).cookie : 0;
+  note_event(state, kind, heap, heap.address_of(id), block.size.bytes(), cookie);
+}
+
+void note_free_completed(DeviceState& state, BackedHeap& heap, heap::BlockId id) {
+  note_block(state, GAPLESS_EVENT_FREE_COMPLETED, heap, id);
+  heap::Block& block = heap.heap.pool()[id];
+  if ((block.flags & heap::kCookie) == 0) return;
+  block.flags = static_cast<std::uint8_t>(block.flags & ~heap::kCookie);
+  note_cookie_released(heap.heap.pool().note(id).cookie);
+}
+
+void note_cookie_released(std::uint64_t cookie) {
+  outbox.cookies.push_back(cookie);
+}
+
+void deliver(DeviceState& state, std::uint64_t fresh) {
+  if (outbox.events.empty() && outbox.cookies.empty()) return;
+  // A callback may call back into gapless: what that call notes is its own to deliver.
+  Outbox box;
+  std::swap(box, outbox);
+  Shared& shared = state.shared;
+  shared.delivering.fetch_add(1, std::memory_order_acq_rel);
+  deliveries_of_this_thread++;
+  if (Listener* const listener = shared.listener.load(std::memory_order_acquire)) {
+    for (const gapless_event& event : box.events) {
+      if (!listener->wants(event.kind)) continue;
+      const std::uint64_t cookie = listener->on_event(event);
+      if (event.kind == GAPLESS_EVENT_ALLOC && event.address == fresh && cookie != 0)
+        static_cast<void>(state.self.set_cookie(reinterpret_cast<void*>(fresh), cookie));
+    }
+    for (const std::uint64_t cookie : box.cookies) listener->release_cookie(cookie);
+  }
+  deliveries_of_this_thread--;
+  shared.delivering.fetch_sub(1, std::memory_order_acq_rel);
+}
+
+void await_deliveries(Shared& shared) {
+  while (shared.delivering.load(std::memory_order_acquire) > deliveries_of_this_thread) std::this_thread::yield();
+}
+
+}  // namespace gapless::engine

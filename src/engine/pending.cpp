@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/pending.hpp"
+
+#include <algorithm>
+#include <mutex>
+#include <utility>
+
+#include "engine/notify.hpp"
+
+namespace gapless::engine {
+
+using driver::Result;
+
+namespace {
+
+bool captures(DeviceState& state, driver::Stream stream) {
+  driver::CaptureInfo info;
+  return state.ops.capture_info(state.device, stream, info) == Result::ok && info.status != driver::CaptureStatus::none;
+}
+
+// Records `stream` now, or says why it cannot be: then it is deferred, or only the device can tell.
+void record(DeviceState& state, PendingFree& pending, const stream::StreamKey& key) {
+  // Here the handle of a thread's own default stream names that thread's only.
+  if (key.thread != 0 && key.thread != stream::this_thread()) {
+    pending.needs_device = true;
+    return;
+  }
+  if (captures(state, key.handle)) {
+    pending.deferred.push_back(key);
+    return;
+  }
+  driver::Event event = nullptr;
+  if (state.events.take(event) != Result::ok) {
+    pending.needs_device = true;
+    return;
+  }
+  if (state.ops.event_record(state.device, event, key.handle) != Result::ok) {
+    state.events.give(event);
+    pending.needs_device = true;
+    return;
+  }
+  pending.events.push_back(event);
+}
+
+void record_deferred(DeviceState& state, PendingFree& pending) {
+  std::vector<stream::StreamKey> streams;
+  streams.swap(pending.deferred);
+  for (const stream::StreamKey& stream : streams) record(state, pending, stream);
+}
+
+// The heap's stream waits for the events: what is enqueued on it later comes after.
+bool order(DeviceState& state, BackedHeap& heap, const PendingFree& pending) {
+  if (!pending.deferred.empty() || pending.needs_device || !state.order.reachable(*heap.stream) ||
+      captures(state, heap.stream->handle()))
+    return false;
+  for (const driver::Event event : pending.events)
+    if (state.ops.stream_wait_event(state.device, heap.stream->handle(), event) != Result::ok) return false;
+  return true;
+}
+
+// Under the fast lock.
+void finish(DeviceState& state, const PendingFree& pending, std::uint32_t stamp) {
+  const heap::Block& block = pending.heap->heap.pool()[pending.block];
+  GAPLESS_CHECK(1, "E3", block.state == heap::BlockState::pending);
+  state.counters.on_pending(pending.heap->size_class(), block.size, -1);
+  note_free_completed(state, *pending.heap, pending.block);
+  pending.heap->heap.free(pending.block, stamp);
+}
+
+void give_events(DeviceState& state, const PendingFree& pending) {
+  for (const driver::Event event : pending.events) state.events.give(event);
+}
+
+}  // namespace
+
+void add_use(DeviceState& state, heap::BlockId id, const stream::StreamKey& stream) {
+  heap::Block& block = state.blocks[id];
+  heap::BlockNote& note = state.blocks.note(id);
+  if ((block.flags & heap::kUsed) == 0) {
+    if (state.unused_uses.empty()) {
+      state.unused_uses.push_back(static_cast<std::uint32_t>(state.uses.size()));
+      state.uses.emplace_back();
+    }
+    note.uses = state.unused_uses.back();
+    state.unused_uses.pop_back();
+    block.flags |= heap::kUsed;
+  }
+  auto& uses = state.uses[note.uses];
+  if (std::find(uses.begin(), uses.end(), stream) == uses.end()) uses.push_back(stream);
+}
+
+std::vector<stream::StreamKey> take_uses(DeviceState& state, heap::BlockId id) {
+  heap::Block& block = state.blocks[id];
+  std::vector<stream::StreamKey> uses;
+  if ((block.flags & heap::kUsed) == 0) return uses;
+  const std::uint32_t index = state.blocks.note(id).uses;
+  uses.swap(state.uses[index]);
+  state.unused_uses.push_back(index);
+  block.flags = static_cast<std::uint8_t>(block.flags & ~heap::kUsed);
+  return uses;
+}
+
+void begin_pending(DeviceState& state, BackedHeap& heap, heap::BlockId block, std::vector<stream::StreamKey> streams,
+                   bool lent) {
+  PendingFree pending{0, &heap, block, {}, {}, false};
+  const RelaxedCapture relaxed(state.ops);
+  for (const stream::StreamKey& stream : streams) record(state, pending, stream);
+  // The borrower's work is the only foreign one: the owner of the heap waits for it, and the block is free in its
+  // order.
+  if (lent && streams.size() == 1 && order(state, heap, pending)) {
+    {
+      const std::lock_guard guard(state.fast);
+      state.counters.wait_edges++;
+      finish(state, pending, heap.stream->epoch());
+    }
+    give_events(state, pending);
+    return;
+  }
+  const std::lock_guard guard(state.fast);
+  pending.id = ++state.pending_ids;
+  state.pending.push_back(std::move(pending));
+  state.raise(kPendingFrees);
+}
+
+void poll_pending(DeviceState& state) {
+  {
+    const std::lock_guard guard(state.fast);
+    if (state.polling || state.pending.empty()) return;
+    state.polling = true;
+  }
+  const RelaxedCapture relaxed(state.ops);
+  for (;;) {
+    std::vector<driver::Event> events;
+    std::uint64_t id = 0;
+    {
+      const std::lock_guard guard(state.fast);
+      if (!state.pending.empty() && state.pending.front().deferred.empty() && !state.pending.front().needs_device) {
+        events = state.pending.front().events;
+        id = state.pending.front().id;
+      }
+      if (id == 0) {
+        state.polling = false;
+        return;
+      }
+    }
+    const bool over = std::all_of(events.begin(), events.end(), [&](driver::Event event) {
+      return state.ops.event_query(state.device, event) == Result::ok;
+    });
+    const std::lock_guard guard(state.fast);
+    // A miss may have settled it meanwhile.
+    if (!state.pending.empty() && state.pending.front().id == id && over) {
+      const PendingFree done = std::move(state.pending.front());
+      state.pending.pop_front();
+      // Other streams are done with it; its own stream's last use is what the stamp says.
+      finish(state, done, done.heap->stream->epoch());
+      for (const driver::Event event : events) state.events.give(event);
+      if (state.pending.empty()) state.lower(kPendingFrees);
+      continue;
+    }
+    state.polling = false;
+    return;
+  }
+}
+
+std::size_t settle_pending(DeviceState& state, Settle how) {
+  std::deque<PendingFree> taken;
+  {
+    const std::lock_guard guard(state.fast);
+    taken.swap(state.pending);
+  }
+  std::deque<PendingFree> left;
+  std::size_t settled = 0;
+  bool device_is_idle = false;
+  if (how == Settle::wait && std::any_of(taken.begin(), taken.end(), [](const auto& p) { return p.needs_device; })) {
+    state.order.count_host_wait();
+    device_is_idle = state.ops.device_synchronize(state.device) == Result::ok;
+  }
+  for (PendingFree& pending : taken) {
+    if (!pending.deferred.empty()) record_deferred(state, pending);
+    bool done = false;
+    if (order(state, *pending.heap, pending)) {
+      done = true;
+      for (std::size_t i = 0; i < pending.events.size(); i++) state.order.count_wait_edge();
+    } else if (how == Settle::wait && pending.deferred.empty() && (!pending.needs_device || device_is_idle)) {
+      state.order.count_host_wait();
+      done = std::all_of(pending.events.begin(), pending.events.end(), [&](driver::Event event) {
+        return state.ops.event_synchronize(state.device, event) == Result::ok;
+      });
+    }
+    if (!done) {
+      left.push_back(std::move(pending));
+      continue;
+    }
+    {
+      const std::lock_guard guard(state.fast);
+      finish(state, pending, pending.heap->stream->epoch());
+    }
+    give_events(state, pending);
+    settled++;
+  }
+  const std::lock_guard guard(state.fast);
+  // What was freed meanwhile comes after.
+  state.pending.insert(state.pending.begin(), std::make_move_iterator(left.begin()),
+                       std::make_move_iterator(left.end()));
+  if (state.pending.empty()) state.lower(kPendingFrees);
+  return settled;
+}
+
+}  // namespace gapless::engine

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// Freed blocks that other streams may still use: their memory becomes free when the events of those streams are
+// complete, or, when it is needed sooner, by making the heap's own stream wait for the events.
+#pragma once
+
+#include "engine/device_state.hpp"
+
+namespace gapless::engine {
+
+// A block with kRecorded or kLent has just been freed: it is pending in `heap`. Records the events, then either hands
+// it back at once (a lent block, ordered by a wait) or queues it. No lock held.
+void begin_pending(DeviceState& state, BackedHeap& heap, heap::BlockId block, std::vector<stream::StreamKey> streams,
+                   bool lent);
+
+// Frees what is known to be over, from the front. Any thread, no lock held; one at a time.
+void poll_pending(DeviceState& state);
+
+// Notes that `stream` uses the block. Under the fast lock.
+void add_use(DeviceState& state, heap::BlockId block, const stream::StreamKey& stream);
+// The streams noted, which are forgotten. Under the fast lock.
+std::vector<stream::StreamKey> take_uses(DeviceState& state, heap::BlockId block);
+
+enum class Settle {
+  order,  // by wait edges on the heaps' streams; never waits
+  wait    // the host waits for what cannot be ordered
+};
+// Turns pending frees into free blocks. Returns how many. Under the map lock.
+std::size_t settle_pending(DeviceState& state, Settle how);
+
+}  // namespace gapless::engine

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/places.hpp"
+
+#include <algorithm>
+#include <mutex>
+
+namespace gapless::engine {
+
+namespace {
+
+std::uint32_t overlap(std::uint32_t first, std::uint32_t last, std::uint32_t low, std::uint32_t high) {
+  const std::uint32_t from = std::max(first, low);
+  const std::uint32_t to = std::min(last, high);
+  return to > from ? to - from : 0;
+}
+
+// Slots of [offset, offset + size) that lie in the whole slots [low, high) of its free block.
+std::uint32_t granules_of(const heap::Heap& heap, Units offset, Units size, std::uint32_t low, std::uint32_t high) {
+  const std::uint32_t first = offset.count() >> heap.slot_shift();
+  const std::uint32_t last = ((offset.count() + size.count() - 1) >> heap.slot_shift()) + 1;
+  return overlap(first, last, low, high);
+}
+
+template <typename Visit>
+void for_each_free(const heap::Heap& heap, std::uint32_t from_bin, Visit visit) {
+  const heap::Bins& bins = heap.bins();
+  for (std::uint32_t bin = bins.next(from_bin); bin != heap::Bins::kNone; bin = bins.next(bin + 1))
+    for (heap::BlockId id = bins.head(bin); id != heap::kNoBlock; id = heap.pool()[id].bin_next) visit(id);
+}
+
+// The first whole slot at the heap's end: shared with the last block unless that ends at a slot's border.
+std::uint32_t first_slot_at_end(const heap::Heap& heap, Units offset) {
+  std::uint32_t low = (offset.count() + heap.slot_units().count() - 1) >> heap.slot_shift();
+  const heap::BlockId last = heap.spans().back().last;
+  if (last != heap::kNoBlock && heap.pool()[last].is_free()) {
+    std::uint32_t high;
+    heap.whole_slots(last, low, high);
+  }
+  return low;
+}
+
+}  // namespace
+
+std::vector<Place> places_for(const heap::Heap& heap, Units size) {
+  std::vector<Place> places;
+  for_each_free(heap, heap::Bins::bin_of(size), [&](heap::BlockId id) {
+    const heap::Block& block = heap.pool()[id];
+    if (block.size < size) return;
+    std::uint32_t low, high;
+    heap.whole_slots(id, low, high);
+    const Units high_end = block.offset + block.size - size;
+    places.push_back(Place{block.offset, granules_of(heap, block.offset, size, low, high), id});
+    if (high_end != block.offset) places.push_back(Place{high_end, granules_of(heap, high_end, size, low, high), id});
+  });
+  Units offset;
+  if (heap.end_place(size, offset)) {
+    const std::uint32_t low = first_slot_at_end(heap, offset);
+    places.push_back(Place{offset, granules_of(heap, offset, size, low, ~0u), heap::kNoBlock});
+  }
+  std::stable_sort(places.begin(), places.end(),
+                   [](const Place& a, const Place& b) { return a.granules < b.granules; });
+  if (places.size() > kMostPlaces) places.resize(kMostPlaces);
+  return places;
+}
+
+heap::BlockId take_place(heap::Heap& heap, const Place& place, Units size) {
+  if (place.free_block == heap::kNoBlock) {
+    Units offset;
+    return heap.end_place(size, offset) && offset == place.offset ? heap.place_at_end(size) : heap::kNoBlock;
+  }
+  const heap::BlockId id = heap.block_at(place.offset);
+  if (id == heap::kNoBlock || !heap.pool()[id].is_free() || heap.pool()[id].end() < place.offset.count() + size.count())
+    return heap::kNoBlock;
+  return heap.place_at(id, place.offset, size);
+}
+
+std::uint64_t largest_place(const heap::Heap& heap, std::uint64_t granules) {
+  const std::uint64_t slot_bytes = heap.slot_units().bytes();
+  std::uint64_t most = 0;
+  for_each_free(heap, 0, [&](heap::BlockId id) {
+    const heap::Block& block = heap.pool()[id];
+    std::uint32_t low, high;
+    heap.whole_slots(id, low, high);
+    if (high - low <= granules) {
+      most = std::max(most, block.size.bytes());
+      return;
+    }
+    // One partly used slot at the front or at the end comes on top of the granules.
+    const std::uint64_t begin = block.offset.bytes();
+    const std::uint64_t end = std::uint64_t{block.end()} << kUnitShift;
+    const std::uint64_t at_front = low * slot_bytes - begin;
+    const std::uint64_t at_end = end > high * slot_bytes ? end - high * slot_bytes : 0;
+    most = std::max(most, std::max(at_front, at_end) + granules * slot_bytes);
+  });
+  if (!heap.spans().empty()) {
+    Units offset;
+    if (heap.end_place(Units(1), offset)) {
+      const std::uint64_t low = std::uint64_t{first_slot_at_end(heap, offset)} * slot_bytes;
+      const std::uint64_t room = heap.spans().back().limit.bytes() - offset.bytes();
+      const std::uint64_t shared = low > offset.bytes() ? low - offset.bytes() : 0;
+      // Beyond this span the heap grows by another, whose slots are all its own.
+      most = std::max(most, std::max(std::min(shared + granules * slot_bytes, room), granules * slot_bytes));
+    }
+  }
+  return most;
+}
+
+IdleBytes idle_bytes(DeviceState& state, bool only_complete) {
+  IdleBytes idle;
+  for (const auto& heap : state.heaps) {
+    if (heap->space == vmm::kNoSpace) continue;
+    for_each_free(heap->heap, 0, [&](heap::BlockId id) {
+      if (only_complete && !stream::StreamOrder::known_complete(*heap->stream, heap->heap.pool()[id].stamp)) return;
+      std::uint32_t low, high;
+      heap->heap.whole_slots(id, low, high);
+      for (std::uint32_t slot = low; slot < high && slot < heap->slots.slots(); slot++)
+        if (heap->slots.ok(slot)) (heap->slots.pinned(slot) ? idle.pinned : idle.free) += state.granule;
+    });
+  }
+  return idle;
+}
+
+std::uint64_t obtainable_granules(DeviceState& state, bool only_complete) {
+  driver::MemoryInfo memory;
+  const bool known = state.ops.memory_info(state.device, memory) == driver::Result::ok;
+  const std::lock_guard guard(state.fast);
+  const std::uint64_t limit_room = state.limit > state.physical ? state.limit - state.physical : 0;
+  const std::uint64_t room = known ? std::min<std::uint64_t>(limit_room, memory.free_bytes) : limit_room;
+  return idle_bytes(state, only_complete).free / state.granule + state.ledger.loose() + room / state.granule;
+}
+
+}  // namespace gapless::engine

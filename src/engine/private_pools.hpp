@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// Private pools: blocks of graph captures and of MemPools, kept apart from the default pool.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "engine/device_state.hpp"
+
+namespace gapless::engine {
+
+struct PrivatePool {
+  gapless_pool_id id{};
+  std::int32_t uses = 0;
+  bool use_on_oom = false;
+  bool no_split = false;
+  // A capture has used it: graphs know its addresses, so its granules stay where they are while the pool has uses.
+  bool captured = false;
+  bool has_source = false;
+  gapless_segment_source source{};
+  std::vector<BackedHeap*> heaps;
+
+  BackedHeap* find(const stream::StreamState& stream, heap::SizeClass size_class) const {
+    for (BackedHeap* const heap : heaps)
+      if (heap->stream == &stream && heap->size_class() == size_class) return heap;
+    return nullptr;
+  }
+};
+
+// Routes allocations to a pool while it is open.
+struct Scope {
+  std::shared_ptr<PrivatePool> pool;
+  gapless_pool_filter filter;
+  void* user;
+  void (*destroy)(void* user);
+  ~Scope() {
+    if (destroy != nullptr) destroy(user);
+  }
+};
+
+inline bool same(gapless_pool_id a, gapless_pool_id b) {
+  return a.high == b.high && a.low == b.low;
+}
+inline bool is_default(gapless_pool_id id) {
+  return id.high == 0 && id.low == 0;
+}
+
+// All pools of a device. The list of scopes is read under a lock of its own, since filters run with no lock held.
+class PrivatePools {
+ public:
+  explicit PrivatePools(DeviceState& state) : state_(state) {}
+
+  Status create(gapless_pool_id id, const gapless_segment_source* source);
+  Status release(gapless_pool_id id);
+  Status use_count(gapless_pool_id id, std::int32_t& out);
+  Status begin(gapless_pool_id id, gapless_pool_filter filter, void* user, void (*destroy)(void* user));
+  Status end(gapless_pool_id id);
+  Status set_flag(gapless_pool_id id, std::uint32_t flag, bool on);
+
+  // The pool that takes an allocation of the calling thread on `stream`, or null. No lock held.
+  std::shared_ptr<PrivatePool> route(driver::Stream stream);
+  // Under the map lock.
+  PrivatePool* find(gapless_pool_id id);
+  // A routed pool may have been reaped since: it is among them again. Under the map lock.
+  void keep(const std::shared_ptr<PrivatePool>& pool);
+  const std::vector<std::shared_ptr<PrivatePool>>& all() const { return pools_; }
+  // Pools without uses whose blocks have all died: their heaps wait for new owners. Under the map lock.
+  void reap();
+
+ private:
+  const std::shared_ptr<PrivatePool>& find_or_make(gapless_pool_id id);
+  void unpin(PrivatePool& pool);
+
+  DeviceState& state_;
+  std::vector<std::shared_ptr<PrivatePool>> pools_;  // map lock
+  base::LeafLock scopes_lock_;
+  std::vector<std::shared_ptr<Scope>> scopes_;  // innermost last
+};
+
+}  // namespace gapless::engine

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/trim.hpp"
+
+#include <algorithm>
+#include <mutex>
+
+#include "engine/notify.hpp"
+#include "engine/oom.hpp"
+#include "engine/pending.hpp"
+#include "engine/segments.hpp"
+
+namespace gapless::engine {
+
+using driver::Result;
+using vmm::HandleId;
+using vmm::kNoHandle;
+
+namespace {
+
+// Takes idle handles of the heap out of use, at most `count`: they are loose and listed, their mappings dormant.
+std::size_t idle_to_loose(DeviceState& state, BackedHeap& heap, std::size_t count) {
+  const std::lock_guard guard(state.fast);
+  std::size_t taken = 0;
+  const heap::Bins& bins = heap.heap.bins();
+  for (std::uint32_t bin = bins.next(0); bin != heap::Bins::kNone && taken < count; bin = bins.next(bin + 1))
+    for (heap::BlockId id = bins.head(bin); id != heap::kNoBlock && taken < count; id = heap.heap.pool()[id].bin_next) {
+      std::uint32_t first, last;
+      heap.heap.whole_slots(id, first, last);
+      for (std::uint32_t slot = std::min(last, heap.slots.slots()); slot-- > first && taken < count;) {
+        const HandleId handle = heap.slots.active(slot);
+        if (handle == kNoHandle || heap.slots.pinned(slot)) continue;
+        heap.slots.set_ok(slot, false);
+        state.ledger.deactivate(handle, heap.heap.pool()[id].stamp);
+        state.ledger.list(handle);
+        state.counters.on_reserved_moved(heap.size_class(), heap::SizeClass::large,
+                                         static_cast<std::int64_t>(state.granule));
+        note_event(state, GAPLESS_EVENT_SEGMENT_UNMAP, heap, heap.slots.slot_address(slot), state.granule, 0);
+        taken++;
+      }
+    }
+  return taken;
+}
+
+// Unmaps every mapping of a loose handle, in runs. A run that the driver refuses stays as it is.
+Status unmap_loose(DeviceState& state) {
+  Result failure = Result::ok;
+  for (const auto& heap : state.heaps) {
+    if (heap->space == vmm::kNoSpace) continue;
+    const auto goes = [&](std::uint32_t slot) {
+      const HandleId id = heap->slots.mapped(slot);
+      return id != kNoHandle && state.ledger[id].listed;
+    };
+    for (std::uint32_t slot = 0; slot < heap->slots.slots();) {
+      if (!goes(slot)) {
+        slot++;
+        continue;
+      }
+      std::uint32_t end = slot + 1;
+      while (end < heap->slots.slots() && goes(end) &&
+             heap->slots.slot_address(end) == heap->slots.slot_address(end - 1) + state.granule)
+        end++;
+      const Result result = state.ops.unmap(heap->slots.slot_address(slot), (end - slot) * state.granule);
+      if (result == Result::ok)
+        for (std::uint32_t s = slot; s < end; s++) state.ledger.note_unmapped(heap->space, s);
+      else
+        failure = result;
+      slot = end;
+    }
+  }
+  if (failure == Result::ok) return Status::ok;
+  return base::fail_driver("cuMemUnmap", static_cast<int>(failure), state.ops.result_name(failure));
+}
+
+Status release_loose(DeviceState& state, std::uint64_t& released) {
+  std::vector<HandleId> kept;
+  Result failure = Result::ok;
+  for (HandleId id = state.ledger.unlist_any(); id != kNoHandle; id = state.ledger.unlist_any()) {
+    if (state.ledger[id].mappings > 0) {
+      kept.push_back(id);
+      continue;
+    }
+    if (const Result result = state.ops.release(state.ledger[id].handle); result != Result::ok) {
+      failure = result;
+      kept.push_back(id);
+      continue;
+    }
+    state.ledger.drop(id);
+    released += state.granule;
+    const std::lock_guard guard(state.fast);
+    state.physical -= state.granule;
+    state.counters.releases++;
+    state.counters.on_reserved(heap::SizeClass::large, -static_cast<std::int64_t>(state.granule));
+  }
+  for (const HandleId id : kept) state.ledger.list(id);
+  if (failure == Result::ok) return Status::ok;
+  return base::fail_driver("cuMemRelease", static_cast<int>(failure), state.ops.result_name(failure));
+}
+
+}  // namespace
+
+Status trim(DeviceState& state, PrivatePools& pools, PrivatePool* pool, std::uint64_t keep, std::uint64_t& released) {
+  released = 0;
+  settle_pending(state, Settle::wait);
+  // Memory goes back to the device only when nothing uses it any more.
+  if (!wait_for_everything(state))
+    return base::fail(Status::in_capture, "memory cannot be given back while a stream captures");
+  pools.reap();
+  if (pool != nullptr && pool->has_source) {
+    released = release_empty_segments(state, *pool);
+    return Status::ok;
+  }
+  std::uint64_t physical;
+  {
+    const std::lock_guard guard(state.fast);
+    physical = state.physical;
+  }
+  const std::uint64_t surplus = physical > keep ? (physical - keep + state.granule - 1) / state.granule : 0;
+  std::size_t wanted = surplus > state.ledger.loose() ? static_cast<std::size_t>(surplus - state.ledger.loose()) : 0;
+  for (const auto& heap : state.heaps)
+    if (heap->space != vmm::kNoSpace && heap->pool == pool && wanted > 0) wanted -= idle_to_loose(state, *heap, wanted);
+  const Status unmapped = unmap_loose(state);
+  const Status given = release_loose(state, released);
+  return unmapped != Status::ok ? unmapped : given;
+}
+
+}  // namespace gapless::engine

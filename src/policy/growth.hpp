@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// When physical memory may grow, and whose goes first when it may not.
+#pragma once
+
+#include <cstdint>
+
+#include "base/units.hpp"
+
+namespace gapless::policy {
+
+// Handles that may be created before idle ones must move: physical bytes stay within slack times the peak of live
+// bytes.
+std::uint64_t may_create(std::uint64_t physical, std::uint64_t peak_live, double slack, std::uint64_t limit,
+                         std::uint64_t granule);
+// Handles that may be created at all.
+std::uint64_t can_create(std::uint64_t physical, std::uint64_t limit, std::uint64_t granule);
+
+// Free blocks give up their granules in descending order of this, each from its high end down: the largest block is the
+// one whose place is needed back last, and the low end of a free block is where the next request lands.
+constexpr std::uint64_t victim_rank(Units size, bool known_complete) {
+  return (std::uint64_t{known_complete} << 32) | size.count();
+}
+
+}  // namespace gapless::policy

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// When is freed memory really idle? Each stream counts epochs: a block that is freed carries the current epoch of its
+// heap's stream as its stamp, and recording an event closes the epoch. Everything stamped up to a closed epoch is over
+// when its event is complete; another stream may use it once it waits for that event. So the hit path pays one load,
+// and events are recorded only where memory changes hands.
+//
+// All functions under the map lock. They call the driver, so never under the fast lock, which they take to close an
+// epoch.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <vector>
+
+#include "base/lock.hpp"
+#include "driver/driver.hpp"
+#include "stream/event_pool.hpp"
+#include "stream/stream_key.hpp"
+
+namespace gapless::stream {
+
+class StreamState {
+ public:
+  StreamState(StreamKey key, std::uint32_t id) : key_(key), id_(id) {}
+  const StreamKey& key() const { return key_; }
+  driver::Stream handle() const { return key_.handle; }
+  std::uint32_t id() const { return id_; }
+  // The stamp of what is freed now. Under the fast lock.
+  std::uint32_t epoch() const { return epoch_; }
+
+ private:
+  friend class StreamOrder;
+  struct Closed {
+    driver::Event event;
+    std::uint32_t epoch;
+  };
+  const StreamKey key_;
+  const std::uint32_t id_;
+  std::uint32_t epoch_ = 1;            // written under map and fast lock
+  std::uint32_t complete_ = 0;         // known complete up to here
+  std::deque<Closed> closed_;          // ascending, not known complete
+  std::vector<std::uint32_t> waited_;  // [s]: this stream already waits for stream s up to that epoch
+  bool gone_ = false;                  // the driver knows the stream no more
+};
+
+struct OrderCounts {
+  std::int64_t records = 0;
+  std::int64_t queries = 0;
+  std::int64_t wait_edges = 0;
+  std::int64_t host_waits = 0;
+};
+
+class StreamOrder {
+ public:
+  StreamOrder(driver::DriverOps& ops, int device, base::FastLock& fast, EventPool& events)
+      : ops_(ops), device_(device), fast_(fast), events_(events) {}
+
+  // Is everything stamped up to `stamp` known to be over?
+  static bool known_complete(const StreamState& stream, std::uint32_t stamp) { return stamp <= stream.complete_; }
+  // Asks the driver about recorded events, oldest first; never records, never waits.
+  void poll(StreamState& stream);
+  // Closes the epoch if `stamp` lies in it, so that a later poll can tell. False: the stream cannot be recorded now.
+  bool close(StreamState& stream, std::uint32_t stamp);
+  // Work that is enqueued on `waiter` from now on comes after everything stamped up to `stamp` on `stream`. False: not
+  // possible now (either one captures, is gone, or is another thread's default stream); nothing changed.
+  bool order_after(StreamState& waiter, StreamState& stream, std::uint32_t stamp);
+  // The host waits. False: not possible now.
+  bool host_wait(StreamState& stream, std::uint32_t stamp);
+  // Everything enqueued on the device so far is over: `streams` learn it. False: the driver refused (a capture, say).
+  bool host_wait_all(const std::vector<StreamState*>& streams);
+
+  // Does it capture? A stream that the driver does not know any more does not.
+  bool capturing(const StreamState& stream);
+  // May this thread enqueue on it or record it at all?
+  bool reachable(const StreamState& stream) const;
+
+  // Gives its events back; it must not be used afterwards.
+  void forget(StreamState& stream);
+
+  const OrderCounts& counts() const { return counts_; }
+  void count_wait_edge() { counts_.wait_edges++; }
+  void count_host_wait() { counts_.host_waits++; }
+
+ private:
+  const StreamState::Closed* covering(const StreamState& stream, std::uint32_t stamp) const;
+  void retire(StreamState& stream, std::uint32_t epoch);
+
+  // An event for each of the last moments at which memory changed hands; beyond that newer stamps share one.
+  static constexpr std::size_t kLargestRing = 64;
+
+  driver::DriverOps& ops_;
+  const int device_;
+  base::FastLock& fast_;
+  EventPool& events_;
+  OrderCounts counts_;
+};
+
+}  // namespace gapless::stream
