@@ -142,7 +142,8 @@ std::string page_of(const std::vector<std::string>& fragments) {
 <title>gapless-replay</title><style>
 body{font:16px/1.45 system-ui,sans-serif;color:#1c2430;background:#fff;max-width:60rem;margin:0 auto;padding:1rem}
 h1{font-size:1.4rem}h2{font-size:1.1rem;margin:1.6rem 0 .3rem}p{margin:.3rem 0}
-svg,img{width:100%;height:auto;display:block}img{image-rendering:pixelated;border:1px solid #d5dae1;aspect-ratio:5/2}
+svg,img{width:100%;height:auto;display:block}img{image-rendering:pixelated;border:1px solid #d5dae1;aspect-ratio:5/2;
+box-sizing:border-box;width:93.1%;margin-left:6.4%}
 svg text{font:12px system-ui,sans-serif;fill:#5b6675}.grid{stroke:#e6e9ee;fill:none}.mark{stroke:#e1c9a6;fill:none;stroke-width:.7}
 .live{fill:#5b8bd0}.reserved{stroke:#c2410c;stroke-width:1.8;fill:none}
 .legend{font-size:.85rem;color:#5b6675}i{display:inline-block;width:.8em;height:.8em;border:1px solid #b8c0cc}
