@@ -46,7 +46,7 @@ class Header:
         for source, exported in re.findall(r"#\s*define\s+(\w+)\s+(?:__CUDA(?:RT)?_API_PT[DS][SZ]\()?(\w+)", text):
             self.exported_as.setdefault(source, exported)
         self.parameters = {}
-        pattern = r"(?:CUresult\s+CUDAAPI|cudaError_t\s+CUDARTAPI)\s+(\w+)\s*\(([^;{]*?)\)\s*;"
+        pattern = r"(?:CUresult\s+CUDAAPI|cudaError_t\s+CUDARTAPI|cublasStatus_t\s+CUBLASWINAPI|cudnnStatus_t\s+CUDNNWINAPI)\s+(\w+)\s*\(([^;{]*?)\)\s*;"
         for name, parameters in re.findall(pattern, text, flags=re.S):
             parameters = re.sub(r"\s*__dv\([^)]*\)", "", " ".join(parameters.split()))
             self.parameters.setdefault(self.exported_as.get(name, name), parameters)
@@ -67,6 +67,12 @@ def per_thread_variants(names, hand_written, header):
         match = re.fullmatch(r"(\w+)_(ptsz|ptds)", name)
         if match and match.group(1) in hand_written and match.group(1) in header.parameters:
             yield name, match.group(1), header.parameters[match.group(1)]
+
+
+def is_routine(parameters, name):
+    """Does this function of a maths library take the library's handle and compute on its stream?"""
+    takes_handle = re.match(r"(cublasHandle_t|cudnnHandle_t) ", parameters) is not None
+    return takes_handle and re.match(r"(cublas|cudnn)(Set|Get|Create|Destroy|Query|Logger)", name) is None
 
 
 def write_trampolines(arguments):
@@ -97,12 +103,15 @@ def write_trampolines(arguments):
         lines.append(f"GAPLESS_SIM_EXPORT {result} {name}({parameters}) {{ PerThreadDefault scope; return {base}({call}); }}")
     missing = sorted(exports - done)
     # A trampoline has no parameters: the caller's are left where the calling convention put them, unread.
-    declared = header.functions() if arguments.kind != "maths" else set()
     for index, name in enumerate(missing):
-        label = f' __asm__("{name}")' if name in declared or arguments.kind != "maths" else ""
-        function = f"trampoline_{index}" if label else name
-        lines.append(f"GAPLESS_SIM_EXPORT int {function}(){label};")
-        lines.append(f'int {function}() {{ GAPLESS_SIM_TRAMPOLINE_{arguments.kind.upper()}("{name}"); }}')
+        # The header's own declaration has parameters: a C++ name of our own avoids the clash, the label gives the real one.
+        function = f"trampoline_{index}"
+        if is_routine(header.parameters.get(name, ""), name):
+            lines.append(f'GAPLESS_SIM_EXPORT int {function}(void* handle) __asm__("{name}");')
+            lines.append(f'int {function}(void* handle) {{ GAPLESS_SIM_TRAMPOLINE_ROUTINE("{name}", handle); }}')
+        else:
+            lines.append(f'GAPLESS_SIM_EXPORT int {function}() __asm__("{name}");')
+            lines.append(f'int {function}() {{ GAPLESS_SIM_TRAMPOLINE_{arguments.kind.upper()}("{name}"); }}')
     lines.append("}")
     pathlib.Path(arguments.out).write_text("\n".join(lines) + "\n")
 

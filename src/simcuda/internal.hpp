@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What libcudart.so.13 needs of libcuda.so.1 beyond the driver API.
+// What the other libraries need of libcuda.so.1 beyond the driver API.
 #pragma once
 
 #include <cuda.h>
@@ -13,4 +13,6 @@ extern "C" {
 GAPLESS_SIM_EXPORT CUfunction gapless_sim_function(const char* kernel);
 // Device memory of a __device__ variable, made when first asked for; `key` is the host's shadow of it.
 GAPLESS_SIM_EXPORT CUresult gapless_sim_variable(const void* key, std::size_t bytes, CUdeviceptr* address);
+// Enqueues an operation that does nothing: what a maths library's routine is. `name` is static.
+GAPLESS_SIM_EXPORT CUresult gapless_sim_operation(const char* name, CUstream stream);
 }

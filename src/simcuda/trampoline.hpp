@@ -28,4 +28,11 @@ using gapless::simcuda::PerThreadDefault;
   counter.hit();                                                                      \
   return 0
 
+// A routine that takes the library's handle first and computes: its place in the stream's order is kept.
+#define GAPLESS_SIM_TRAMPOLINE_ROUTINE(name, handle)                                  \
+  static gapless::simcuda::CallCounter counter{name, GAPLESS_SIM_MATHS};              \
+  counter.hit();                                                                      \
+  return gapless_sim_routine(name, handle)
+
+extern "C" int gapless_sim_routine(const char* name, void* handle);  // of each maths library: enqueues; its status code
 extern "C" int gapless_sim_runtime_missing();  // sets the thread's last error; returns cudaErrorNotSupported

@@ -150,6 +150,16 @@ CUfunction gapless_sim_function(const char* kernel) {
   return reinterpret_cast<CUfunction>(function_named(kernel));
 }
 
+CUresult gapless_sim_operation(const char* name, CUstream stream) {
+  Machine* m = machine();
+  int device = 0;
+  if (m == nullptr) return CUDA_ERROR_NOT_INITIALIZED;
+  if (const CUresult error = current_device(device); error != CUDA_SUCCESS) return error;
+  sim::Operation operation;
+  operation.name = name;
+  return to_cuda(m->submit(device, resolve_stream(stream), operation));
+}
+
 int gapless_sim_register_kernel(const char* kernel, gapless_sim_kernel_body body, void* user, const size_t* parameter_bytes,
                                 size_t parameter_count) {
   if (kernel == nullptr || (parameter_count != 0 && parameter_bytes == nullptr)) {

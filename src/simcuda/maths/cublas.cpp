@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cublas_v2.h>
 
+#include "simcuda/internal.hpp"
 #include "simcuda/maths/api.hpp"
+#include "simcuda/trampoline.hpp"
 
 struct cublasContext {
   cudaStream_t stream = nullptr;
@@ -14,6 +16,12 @@ struct cublasContext {
 
 #define GAPLESS_SIM_REQUIRE_HANDLE(handle) \
   if (handle == nullptr) return CUBLAS_STATUS_NOT_INITIALIZED
+
+int gapless_sim_routine(const char* name, void* handle) {
+  if (handle == nullptr) return CUBLAS_STATUS_NOT_INITIALIZED;
+  const CUresult result = gapless_sim_operation(name, static_cast<cublasHandle_t>(handle)->stream);
+  return result == CUDA_SUCCESS ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_EXECUTION_FAILED;
+}
 
 GAPLESS_SIM_CUBLAS cublasCreate(cublasHandle_t* out) {
   GAPLESS_SIM_MATHS_CALL("cublasCreate");
@@ -129,7 +137,7 @@ extern "C" GAPLESS_SIM_EXPORT const char* CUBLASWINAPI cublasGetStatusString(cub
     GAPLESS_SIM_MATHS_CALL(#name);                                                                            \
     GAPLESS_SIM_REQUIRE_HANDLE(handle);                                                                       \
     if (handle->pointer_mode == CUBLAS_POINTER_MODE_HOST && result != nullptr) *result = {};                  \
-    return CUBLAS_STATUS_SUCCESS;                                                                             \
+    return static_cast<cublasStatus_t>(gapless_sim_routine(#name, handle));                                   \
   }
 
 #define GAPLESS_SIM_DOT(name, type)                                                                           \
@@ -137,7 +145,7 @@ extern "C" GAPLESS_SIM_EXPORT const char* CUBLASWINAPI cublasGetStatusString(cub
     GAPLESS_SIM_MATHS_CALL(#name);                                                                            \
     GAPLESS_SIM_REQUIRE_HANDLE(handle);                                                                       \
     if (handle->pointer_mode == CUBLAS_POINTER_MODE_HOST && result != nullptr) *result = {};                  \
-    return CUBLAS_STATUS_SUCCESS;                                                                             \
+    return static_cast<cublasStatus_t>(gapless_sim_routine(#name, handle));                                   \
   }
 
 GAPLESS_SIM_DOT(cublasSdot, float)

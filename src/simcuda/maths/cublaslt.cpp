@@ -6,6 +6,7 @@
 #include <map>
 #include <vector>
 
+#include "simcuda/internal.hpp"
 #include "simcuda/maths/api.hpp"
 
 struct cublasLtContext {};
@@ -48,6 +49,10 @@ cublasStatus_t get(Handle handle, int attribute, void* value, size_t bytes, size
   std::memset(value, 0, bytes);
   if (found != attributes->end()) std::memcpy(value, found->second.data(), known);
   return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t enqueue(const char* name, cudaStream_t stream) {
+  return gapless_sim_operation(name, stream) == CUDA_SUCCESS ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_EXECUTION_FAILED;
 }
 
 }  // namespace
@@ -113,4 +118,20 @@ GAPLESS_SIM_LT cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
   results->wavesCount = 1;
   *found = 1;
   return CUBLAS_STATUS_SUCCESS;
+}
+
+GAPLESS_SIM_LT cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t, const void*, const void*, cublasLtMatrixLayout_t,
+                              const void*, cublasLtMatrixLayout_t, const void*, const void*, cublasLtMatrixLayout_t, void*,
+                              cublasLtMatrixLayout_t, const cublasLtMatmulAlgo_t*, void*, size_t, cudaStream_t stream) {
+  GAPLESS_SIM_MATHS_CALL("cublasLtMatmul");
+  if (handle == nullptr) return CUBLAS_STATUS_NOT_INITIALIZED;
+  return enqueue("cublasLtMatmul", stream);
+}
+
+GAPLESS_SIM_LT cublasLtMatrixTransform(cublasLtHandle_t handle, cublasLtMatrixTransformDesc_t, const void*, const void*,
+                                       cublasLtMatrixLayout_t, const void*, const void*, cublasLtMatrixLayout_t, void*,
+                                       cublasLtMatrixLayout_t, cudaStream_t stream) {
+  GAPLESS_SIM_MATHS_CALL("cublasLtMatrixTransform");
+  if (handle == nullptr) return CUBLAS_STATUS_NOT_INITIALIZED;
+  return enqueue("cublasLtMatrixTransform", stream);
 }

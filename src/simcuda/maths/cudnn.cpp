@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // cuDNN: handle, version, and descriptors. The graph API (cudnnBackend*) is refused: gapless-sim turns PyTorch to the other
 // API by TORCH_CUDNN_V8_API_DISABLED=1.
+#include "simcuda/internal.hpp"
 #include "simcuda/maths/cudnn_descriptors.hpp"
+#include "simcuda/trampoline.hpp"
 
 using namespace gapless::simcuda;
 
@@ -12,6 +14,12 @@ struct Plain {
 };
 
 }  // namespace
+
+int gapless_sim_routine(const char* name, void* handle) {
+  if (handle == nullptr) return CUDNN_STATUS_BAD_PARAM;
+  const CUresult result = gapless_sim_operation(name, static_cast<CudnnHandle*>(handle)->stream);
+  return result == CUDA_SUCCESS ? CUDNN_STATUS_SUCCESS : CUDNN_STATUS_EXECUTION_FAILED;
+}
 
 GAPLESS_SIM_CUDNN cudnnCreate(cudnnHandle_t* out) {
   GAPLESS_SIM_MATHS_CALL("cudnnCreate");

@@ -130,3 +130,19 @@ GAPLESS_SIM_CUDNN cudnnGetBatchNormalizationTrainingExReserveSpaceSize(cudnnHand
   *bytes = 0;
   return CUDNN_STATUS_SUCCESS;
 }
+
+// ---- connectionist temporal classification: as much scratch memory as the probabilities take
+
+GAPLESS_SIM_CUDNN cudnnGetCTCLossWorkspaceSize(cudnnHandle_t, Tensor probabilities, Tensor, const int*, const int*, const int*,
+                                               cudnnCTCLossAlgo_t, cudnnCTCLossDescriptor_t, size_t* bytes) {
+  GAPLESS_SIM_MATHS_CALL("cudnnGetCTCLossWorkspaceSize");
+  *bytes = tensor_of(probabilities)->bytes();
+  return CUDNN_STATUS_SUCCESS;
+}
+
+GAPLESS_SIM_CUDNN cudnnGetCTCLossWorkspaceSize_v8(cudnnHandle_t, cudnnCTCLossAlgo_t, cudnnCTCLossDescriptor_t,
+                                                  Tensor probabilities, Tensor, size_t* bytes) {
+  GAPLESS_SIM_MATHS_CALL("cudnnGetCTCLossWorkspaceSize_v8");
+  *bytes = tensor_of(probabilities)->bytes();
+  return CUDNN_STATUS_SUCCESS;
+}
