@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <memory>
 
 #include "tools/op.hpp"
@@ -24,6 +25,7 @@ gapless_allocator* shared_allocator = nullptr;
 
 void set_up() {
   tools::Options options;
+  options.size = std::uint64_t{80} << 30;  // a card's: reservations and their tables are sized by it
   device = std::make_unique<tools::SimDevice>(options, options.size);
   gapless_open_args args = GAPLESS_STRUCT(gapless_open_args);
   args.ignore_environment = 1;
@@ -44,6 +46,12 @@ std::uint64_t driver_calls() {
   std::uint64_t sum = 0;
   for (const auto& [name, count] : device->calls()) sum += tools::is_memory_call(name) ? count : 0;
   return sum;
+}
+
+double cpu_nanoseconds() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) * 1e9 + static_cast<double>(now.tv_nsec);
 }
 
 void* allocate(gapless_stream stream, std::size_t bytes) {

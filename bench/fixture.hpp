@@ -23,6 +23,9 @@ void synchronize();
 // cudaMalloc*, cudaFree* and cuMem* since the start.
 std::uint64_t driver_calls();
 
+// CPU time of the calling thread: the machine may be shared.
+double cpu_nanoseconds();
+
 // Ends the process when it fails: a benchmark of errors would measure nothing.
 void* allocate(gapless_stream stream, std::size_t bytes);
 inline void free(void* pointer) {

@@ -53,6 +53,9 @@ const char* guarded(Body&& body) {
   try {
     body();
     return nullptr;
+  } catch (const c10::Error& error) {
+    last_error = error.what_without_backtrace();
+    return last_error.c_str();
   } catch (const std::exception& error) {
     last_error = error.what();
     return last_error.c_str();

@@ -2,7 +2,7 @@
 #include "tools/replay/runner.hpp"
 
 #include <algorithm>
-#include <chrono>
+#include <ctime>
 
 #include "tools/replay/backend.hpp"
 #include "tools/replay/driver_watch.hpp"
@@ -47,6 +47,12 @@ struct Snapshot {
   DriverTime time;
   std::uint64_t memory_calls;
 };
+
+double cpu_nanoseconds() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) * 1e9 + static_cast<double>(now.tv_nsec);
+}
 
 class Replay {
  public:
@@ -264,14 +270,14 @@ double time_pairs(const Trace& trace, const Options& options, AllocatorKind allo
   std::int32_t stream_number = 0;
   void* stream = nullptr;
   std::uint64_t calls = 0;
-  std::chrono::steady_clock::duration elapsed{};
-  auto started = std::chrono::steady_clock::now();
+  double elapsed = 0;
+  double started = cpu_nanoseconds();
   for (std::size_t i = 0; i < trace.ops.size(); ++i) {
     const Op& op = trace.ops[i];
     if (i == from) {
       calls = 0;
-      elapsed = {};
-      started = std::chrono::steady_clock::now();
+      elapsed = 0;
+      started = cpu_nanoseconds();
     }
     if (op.kind == OpKind::allocate || op.kind == OpKind::record_stream) {
       // Looked up only when it changes: the table is this tool's, not the allocator's.
@@ -294,17 +300,16 @@ double time_pairs(const Trace& trace, const Options& options, AllocatorKind allo
         if (pointers[op.id] != nullptr) backend->record_stream(pointers[op.id], stream);
         break;
       case OpKind::synchronize:
-        elapsed += std::chrono::steady_clock::now() - started;
+        elapsed += cpu_nanoseconds() - started;
         device.synchronize(op.stream);
-        started = std::chrono::steady_clock::now();
+        started = cpu_nanoseconds();
         break;
       default:
         break;
     }
   }
-  elapsed += std::chrono::steady_clock::now() - started;
-  const double nanoseconds = std::chrono::duration<double, std::nano>(elapsed).count();
-  return calls == 0 ? 0 : nanoseconds * 2 / static_cast<double>(calls);
+  elapsed += cpu_nanoseconds() - started;
+  return calls == 0 ? 0 : elapsed * 2 / static_cast<double>(calls);
 }
 
 }  // namespace gapless::tools

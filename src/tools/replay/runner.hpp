@@ -11,10 +11,10 @@ namespace gapless::tools {
 // With everything that the options ask for, but timing. Throws SetupError.
 ReplayResult replay(const Trace& trace, const Options& options, AllocatorKind allocator, std::uint64_t size);
 
-// Wall nanoseconds for an allocation and its free, over the second half of the steps (the whole trace if it has none).
-// Host synchronisation is left out, and so are device operations: under `eager` they change nothing, and other
-// completions are not timed (0). The simulated driver's own time is in it, which is why the first half, where memory is
-// created, is not.
+// CPU nanoseconds (the machine may be shared) for an allocation and its free, over the second half of the steps (the
+// whole trace if it has none). Host synchronisation is left out, and so are device operations: under `eager` they
+// change nothing, and other completions are not timed (0). The simulated driver's own time is in it, which is why the
+// first half, where memory is created, is not.
 double time_pairs(const Trace& trace, const Options& options, AllocatorKind allocator, std::uint64_t size);
 
 }  // namespace gapless::tools
