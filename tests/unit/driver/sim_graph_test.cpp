@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include "driver/sim/machine.hpp"
+
+namespace gapless::driver::sim {
+namespace {
+
+class SimGraph : public testing::TestWithParam<const char*> {
+ protected:
+  static Config config() {
+    Config config;
+    config.strict = true;
+    EXPECT_TRUE(parse_completion(GetParam(), config));
+    return config;
+  }
+
+  Stream stream() {
+    Stream out = nullptr;
+    StreamFlags flags;
+    flags.non_blocking = true;
+    EXPECT_EQ(machine_.stream_create(0, flags, out), Result::ok);
+    return out;
+  }
+  void note(Stream stream, const char* word, Address at = 0) {
+    const Access access{at, 512, true, -1};
+    Operation operation;
+    operation.name = word;
+    if (at != 0) operation.accesses = {&access, 1};
+    operation.body = [this, word] { log_ += std::string(word) + " "; };
+    ASSERT_EQ(machine_.submit(0, stream, operation), Result::ok);
+  }
+  void order(Stream earlier, Stream later) {
+    Event event = nullptr;
+    ASSERT_EQ(machine_.event_create(0, event), Result::ok);
+    ASSERT_EQ(machine_.event_record(0, event, earlier), Result::ok);
+    ASSERT_EQ(machine_.stream_wait_event(0, later, event), Result::ok);
+    ASSERT_EQ(machine_.event_destroy(event), Result::ok);
+  }
+  GraphExec end(Stream origin) {
+    Graph graph = nullptr;
+    GraphExec exec = nullptr;
+    EXPECT_EQ(machine_.end_capture(0, origin, graph), Result::ok);
+    EXPECT_EQ(machine_.graph_instantiate(graph, exec), Result::ok);
+    EXPECT_EQ(machine_.graph_destroy(graph), Result::ok);
+    return exec;
+  }
+
+  Machine machine_{config()};
+  std::string log_;
+};
+
+TEST_P(SimGraph, RunsNothingWhileCapturedAndEverythingAtEachLaunch) {
+  const Stream origin = stream();
+  const Stream side = stream();
+  ASSERT_EQ(machine_.begin_capture(0, origin, CaptureMode::global), Result::ok);
+  CaptureInfo info;
+  ASSERT_EQ(machine_.capture_info(0, origin, info), Result::ok);
+  EXPECT_EQ(info.status, CaptureStatus::active);
+  EXPECT_EQ(info.id, 1u);
+  note(origin, "a");
+  order(origin, side);
+  ASSERT_EQ(machine_.capture_info(0, side, info), Result::ok);
+  EXPECT_EQ(info.id, 1u) << "a stream joins by waiting";
+  note(side, "b");
+  order(side, origin);
+  note(origin, "c");
+  const GraphExec exec = end(origin);
+  ASSERT_EQ(machine_.capture_info(0, side, info), Result::ok);
+  EXPECT_EQ(info.status, CaptureStatus::none);
+  ASSERT_EQ(machine_.device_synchronize(0), Result::ok);
+  EXPECT_EQ(log_, "");
+  for (int i = 0; i < 2; ++i) ASSERT_EQ(machine_.graph_launch(0, exec, side), Result::ok);
+  ASSERT_EQ(machine_.stream_synchronize(0, side), Result::ok);
+  EXPECT_EQ(log_, "a b c a b c ");
+  ASSERT_EQ(machine_.graph_exec_destroy(exec), Result::ok);
+  EXPECT_EQ(machine_.graph_launch(0, exec, side), Result::invalid_value);
+  EXPECT_EQ(machine_.violation_count(), 0u);
+}
+
+TEST_P(SimGraph, AReplayIsOrderedByItsLaunchNotByItsCapture) {
+  Address block = 0;
+  ASSERT_EQ(machine_.allocate(0, 4096, block), Result::ok);
+  const Stream origin = stream();
+  const Stream other = stream();
+  ASSERT_EQ(machine_.begin_capture(0, origin, CaptureMode::relaxed), Result::ok);
+  note(origin, "replayed", block);
+  const GraphExec exec = end(origin);
+  ASSERT_EQ(machine_.graph_launch(0, exec, origin), Result::ok);
+  order(origin, other);
+  note(other, "after", block);
+  EXPECT_EQ(machine_.violation_count(), 0u);
+  ASSERT_EQ(machine_.graph_launch(0, exec, origin), Result::ok);
+  ASSERT_EQ(machine_.violation_count(), 1u) << "the second launch overwrites what `after` may still write";
+  EXPECT_STREQ(machine_.violations()[0].rule, "RACE-1");
+  EXPECT_NE(machine_.violations()[0].text.find("replayed"), std::string::npos);
+  EXPECT_NE(machine_.violations()[0].text.find("after"), std::string::npos);
+}
+
+TEST_P(SimGraph, BranchesOfOneGraphRaceWithEachOther) {
+  Address block = 0;
+  ASSERT_EQ(machine_.allocate(0, 4096, block), Result::ok);
+  const Stream origin = stream();
+  const Stream side = stream();
+  ASSERT_EQ(machine_.begin_capture(0, origin, CaptureMode::relaxed), Result::ok);
+  order(origin, side);
+  note(side, "side", block);
+  note(origin, "main", block);
+  order(side, origin);
+  const GraphExec exec = end(origin);
+  EXPECT_EQ(machine_.violation_count(), 0u);
+  ASSERT_EQ(machine_.graph_launch(0, exec, origin), Result::ok);
+  EXPECT_EQ(machine_.violation_count(), 1u);
+}
+
+TEST_P(SimGraph, AnInvalidatedCaptureEndsWithoutAGraph) {
+  const Stream origin = stream();
+  ASSERT_EQ(machine_.begin_capture(0, origin, CaptureMode::global), Result::ok);
+  Address block = 0;
+  EXPECT_EQ(machine_.allocate(0, 512, block), Result::stream_capture_unsupported);
+  CaptureInfo info;
+  ASSERT_EQ(machine_.capture_info(0, origin, info), Result::ok);
+  EXPECT_EQ(info.status, CaptureStatus::invalidated);
+  Operation operation;
+  operation.name = "late";
+  EXPECT_EQ(machine_.submit(0, origin, operation), Result::stream_capture_invalidated);
+  Graph graph = origin;
+  EXPECT_EQ(machine_.end_capture(0, origin, graph), Result::stream_capture_invalidated);
+  EXPECT_EQ(graph, nullptr);
+  EXPECT_EQ(machine_.submit(0, origin, operation), Result::ok);
+  EXPECT_EQ(machine_.allocate(0, 512, block), Result::ok);
+}
+
+INSTANTIATE_TEST_SUITE_P(Schedules, SimGraph, testing::Values("eager", "lazy", "lag:3", "random:1"));
+
+}  // namespace
+}  // namespace gapless::driver::sim

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <random>
+#include <vector>
+
+#include "driver/sim/address_space.hpp"
+#include "driver/sim/machine.hpp"
+#include "driver/sim/types.hpp"
+
+namespace gapless::driver::sim {
+namespace {
+
+constexpr std::uint64_t kMiB = 1u << 20;
+
+Config of_size(std::uint64_t bytes) {
+  Config config;
+  config.size = bytes;
+  return config;
+}
+
+// The replays of the reference traces depend on these numbers.
+TEST(SimMemory, LinearAllocationsAreChargedAsTheDriverCharges) {
+  Machine machine(of_size(1ull << 30));
+  struct {
+    std::uint64_t asked, charged;
+  } const rows[] = {{1, 512},
+                    {512, 512},
+                    {513, 1024},
+                    {kMiB - 1, kMiB},
+                    {kMiB, 2 * kMiB},
+                    {2 * kMiB, 2 * kMiB},
+                    {2 * kMiB + 1, 4 * kMiB}};
+  for (const auto& row : rows) {
+    Address at = 0;
+    ASSERT_EQ(machine.allocate(0, row.asked, at), Result::ok);
+    EXPECT_EQ(machine.physical_bytes(0), row.charged) << row.asked;
+    EXPECT_EQ(at % 512, 0u);
+    ASSERT_EQ(machine.free(0, at), Result::ok);
+    EXPECT_EQ(machine.physical_bytes(0), 0u);
+  }
+  Address at = 0;
+  EXPECT_EQ(machine.allocate(0, 0, at), Result::invalid_value);
+}
+
+TEST(SimMemory, FailsExactlyAtTheCapacityAndChangesNothing) {
+  Config config = of_size(100 * kMiB);
+  config.other = 40 * kMiB;
+  Machine machine(config);
+  Address at = 0;
+  ASSERT_EQ(machine.allocate(0, 58 * kMiB, at), Result::ok);
+  Address more = 42;
+  EXPECT_EQ(machine.allocate(0, 4 * kMiB, more), Result::out_of_memory);
+  Handle handle = 42;
+  EXPECT_EQ(machine.create(0, 4 * kMiB, {}, handle), Result::out_of_memory);
+  EXPECT_EQ(more, 42u);
+  EXPECT_EQ(handle, 42u);
+  EXPECT_EQ(machine.physical_bytes(0), 58 * kMiB);
+  EXPECT_EQ(machine.create(0, 2 * kMiB, {}, handle), Result::ok);
+  MemoryInfo info;
+  ASSERT_EQ(machine.memory_info(0, info), Result::ok);
+  EXPECT_EQ(info.free_bytes, 0u);
+  EXPECT_EQ(info.total_bytes, 100 * kMiB);
+  machine.set_other_process_bytes(0, 0);
+  ASSERT_EQ(machine.memory_info(0, info), Result::ok);
+  EXPECT_EQ(info.free_bytes, 40 * kMiB);
+  EXPECT_EQ(machine.violation_count(), 0u);
+}
+
+TEST(SimMemory, AHandleLivesWhileItIsHeldOrShown) {
+  Machine machine(of_size(64 * kMiB));
+  Address base = 0;
+  Handle handle = 0;
+  ASSERT_EQ(machine.address_reserve(8 * kMiB, 0, 0, base), Result::ok);
+  ASSERT_EQ(machine.create(0, 2 * kMiB, {}, handle), Result::ok);
+  ASSERT_EQ(machine.map(base, 2 * kMiB, 0, handle), Result::ok);
+  ASSERT_EQ(machine.map(base + 4 * kMiB, 2 * kMiB, 0, handle), Result::ok);
+  ASSERT_EQ(machine.release(handle), Result::ok);
+  EXPECT_EQ(machine.physical_bytes(0), 2 * kMiB);
+  ASSERT_EQ(machine.unmap(base, 2 * kMiB), Result::ok);
+  EXPECT_EQ(machine.physical_bytes(0), 2 * kMiB);
+  Handle retained = 0;
+  ASSERT_EQ(machine.retain(base + 5 * kMiB, retained), Result::ok);
+  ASSERT_EQ(machine.unmap(base + 4 * kMiB, 2 * kMiB), Result::ok);
+  EXPECT_EQ(machine.physical_bytes(0), 2 * kMiB);
+  ASSERT_EQ(machine.release(retained), Result::ok);
+  EXPECT_EQ(machine.physical_bytes(0), 0u);
+  EXPECT_EQ(machine.physical_bytes_peak(0), 2 * kMiB);
+  EXPECT_EQ(machine.violation_count(), 0u);
+}
+
+TEST(SimMemory, StaleHandlesAreNeverAnotherOnes) {
+  Machine machine(of_size(64 * kMiB));
+  Handle first = 0;
+  Handle second = 0;
+  ASSERT_EQ(machine.create(0, 2 * kMiB, {}, first), Result::ok);
+  ASSERT_EQ(machine.release(first), Result::ok);
+  ASSERT_EQ(machine.create(0, 2 * kMiB, {}, second), Result::ok);
+  EXPECT_NE(first, second);
+  EXPECT_EQ(machine.release(first), Result::invalid_value);
+  EXPECT_EQ(machine.physical_bytes(0), 2 * kMiB);
+}
+
+TEST(SimMemory, ThePoolGrowsInStepsAndGivesIdleBytesBeforeAnOom) {
+  Machine machine(of_size(100 * kMiB));
+  Address a = 0;
+  ASSERT_EQ(machine.pool_allocate(0, 3 * kMiB, nullptr, a), Result::ok);
+  EXPECT_EQ(machine.physical_bytes(0), 32 * kMiB);
+  PoolStats stats;
+  ASSERT_EQ(machine.pool_stats(0, stats), Result::ok);
+  EXPECT_EQ(stats.used, 3 * kMiB);
+  ASSERT_EQ(machine.pool_free(0, a, nullptr), Result::ok);
+  EXPECT_EQ(machine.physical_bytes(0), 32 * kMiB) << "the pool keeps its bytes until a synchronisation";
+  ASSERT_EQ(machine.allocate(0, 90 * kMiB, a), Result::ok) << "the pool's idle bytes go first";
+  EXPECT_EQ(machine.physical_bytes(0), 90 * kMiB);
+  Address b = 0;
+  ASSERT_EQ(machine.pool_allocate(0, 9 * kMiB, nullptr, b), Result::ok) << "a step of 32 MiB does not fit, granules do";
+  EXPECT_EQ(machine.physical_bytes(0), 100 * kMiB);
+  ASSERT_EQ(machine.pool_free(0, b, nullptr), Result::ok);
+  ASSERT_EQ(machine.device_synchronize(0), Result::ok);
+  EXPECT_EQ(machine.physical_bytes(0), 90 * kMiB) << "threshold 0: idle bytes go at a synchronisation";
+}
+
+TEST(SimMemory, WithoutVirtualMemoryTheCallsSayNotSupported) {
+  Config config;
+  config.virtual_memory = false;
+  Machine machine(config);
+  DeviceInfo info;
+  ASSERT_EQ(machine.device_info(0, info), Result::ok);
+  EXPECT_FALSE(info.virtual_memory);
+  Address base = 0;
+  Handle handle = 0;
+  EXPECT_EQ(machine.address_reserve(2 * kMiB, 0, 0, base), Result::not_supported);
+  EXPECT_EQ(machine.create(0, 2 * kMiB, {}, handle), Result::not_supported);
+  EXPECT_EQ(machine.allocate(0, 2 * kMiB, base), Result::ok);
+}
+
+// Against a bitmap of granules: first fit is the lowest free run, merged holes are found again.
+TEST(AddressSpace, IsFirstFitOverMergedHoles) {
+  constexpr std::size_t kSlots = 64;
+  constexpr std::uint64_t kStep = 512;
+  std::mt19937_64 random(20261121);
+  AddressSpace space(0x10000, kSlots * kStep);
+  std::vector<bool> taken(kSlots);
+  std::vector<std::pair<Address, std::uint64_t>> live;
+  const auto lowest = [&](std::size_t n, std::size_t alignment) -> Address {
+    for (std::size_t at = 0; at + n <= kSlots; ++at) {
+      if ((0x10000 + at * kStep) % (alignment * kStep) != 0) continue;
+      bool free = true;
+      for (std::size_t i = at; i < at + n; ++i) free = free && !taken[i];
+      if (free) return 0x10000 + at * kStep;
+    }
+    return 0;
+  };
+  const auto mark = [&](Address at, std::uint64_t bytes, bool value) {
+    for (std::uint64_t i = 0; i < bytes / kStep; ++i) taken[(at - 0x10000) / kStep + i] = value;
+  };
+  for (int i = 0; i < 20000; ++i) {
+    if (random() % 2 == 0) {
+      const std::size_t n = 1 + random() % 9;
+      const std::size_t alignment = std::size_t{1} << random() % 4;
+      const Address expected = lowest(n, alignment);
+      ASSERT_EQ(space.take(n * kStep, alignment * kStep), expected) << i;
+      if (expected == 0) continue;
+      mark(expected, n * kStep, true);
+      live.emplace_back(expected, n * kStep);
+    } else if (!live.empty()) {
+      std::swap(live[random() % live.size()], live.back());
+      space.give(live.back().first, live.back().second);
+      mark(live.back().first, live.back().second, false);
+      live.pop_back();
+    }
+  }
+}
+
+}  // namespace
+}  // namespace gapless::driver::sim
