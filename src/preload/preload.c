@@ -84,8 +84,7 @@ static void install(void) {
     warn("this PyTorch does not say which version it is");
     return;
   }
-  const char* core = "libgapless.so";
-  if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, core) >= sizeof path) return;
+  if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, GAPLESS_CORE_FILE) >= sizeof path) return;
   if (!gapless_is_trusted(path, why, sizeof why)) {
     warn("%s: %s", path, why);
     return;
