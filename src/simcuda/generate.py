@@ -48,7 +48,7 @@ class Header:
         self.parameters = {}
         pattern = r"(?:CUresult\s+CUDAAPI|cudaError_t\s+CUDARTAPI|cublasStatus_t\s+CUBLASWINAPI|cudnnStatus_t\s+CUDNNWINAPI)\s+(\w+)\s*\(([^;{]*?)\)\s*;"
         for name, parameters in re.findall(pattern, text, flags=re.S):
-            parameters = re.sub(r"\s*__dv\([^)]*\)", "", " ".join(parameters.split()))
+            parameters = re.sub(r"\s*(__dv\([^)]*\)|=[^,]*)", "", " ".join(parameters.split()))  # default arguments
             self.parameters.setdefault(self.exported_as.get(name, name), parameters)
 
     def functions(self):

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the PyTorch wheel must be able to do on the simulated device, one function for each thing.
 
-    gapless-sim -- python wheel_cases.py [CASE...]
+    gapless-sim -- python wheel_cases.py [--mode native|expandable_segments|cudaMallocAsync] [--no-violations] [CASE...]
+
+--mode fails when PyTorch's allocator is not in the mode named.
 
 Every case gets an empty cache and must leave nothing allocated. Kernels do nothing and device memory reads as zeros, so
 values are not looked at; shapes, statistics and errors are.
 """
 
+import argparse
+import ctypes
 import gc
 import os
 import sys
@@ -299,7 +303,28 @@ def generation_by_hand():
     assert cache.get_seq_length() == 8 + 11
 
 
-def main(names):
+def check_mode(mode):
+    """The allocator must have done its work by the driver calls of the mode: an option that was ignored would pass unseen."""
+    used = ctypes.CDLL("libcuda.so.1").gapless_sim_calls
+    used.restype = ctypes.c_uint64
+    witness = {"native": b"cudaMalloc", "expandable_segments": b"cuMemCreate", "cudaMallocAsync": b"cudaMallocAsync"}
+    for each, function in witness.items():
+        assert (used(function) > 0) == (each == mode), f"{mode}: {used(function)} calls of {function.decode()}"
+
+
+def check_violations():
+    library = ctypes.CDLL("libcuda.so.1")
+    library.gapless_sim_violations.restype = ctypes.c_uint64
+    assert library.gapless_sim_violations() == 0, "the simulated device reported broken rules"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mode")
+    parser.add_argument("--no-violations", action="store_true")
+    parser.add_argument("names", nargs="*", metavar="CASE", choices=[*CASES, []])
+    arguments = parser.parse_args()
+    names = arguments.names
     torch.manual_seed(0)
     failed = []
     for name in names or CASES:
@@ -315,8 +340,12 @@ def main(names):
         print(f"{name}: {note}", flush=True)
     if failed:
         sys.exit(f"{len(failed)} failed: {' '.join(failed)}")
+    if arguments.mode:
+        check_mode(arguments.mode)
+    if arguments.no_violations:
+        check_violations()
     print(f"all of {len(names or CASES)} cases with {backend()}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -214,6 +214,7 @@ GAPLESS_SIM_RUNTIME_API cudaGetDriverEntryPointByVersion(const char* symbol, voi
                                                          cudaDriverEntryPointQueryResult* status) {
   GAPLESS_SIM_RUNTIME_CALL("cudaGetDriverEntryPointByVersion");
   if (symbol == nullptr || out == nullptr) return finish(cudaErrorInvalidValue);
+  if (flags == cudaEnableDefault && PerThreadDefault::active()) flags = cudaEnablePerThreadDefaultStream;
   CUdriverProcAddressQueryResult found{};
   const CUresult result = cuGetProcAddress(symbol, out, static_cast<int>(version), flags, &found);
   // Unlike the driver, the runtime says only in `status` that there is no such function.

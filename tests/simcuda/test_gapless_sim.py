@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""gapless-sim as a command: options, exit codes, environment, statistics.
+
+    GAPLESS_SIM_COMMAND=path/to/gapless-sim python -m unittest test_gapless_sim
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+COMMAND = os.environ["GAPLESS_SIM_COMMAND"]
+LIBRARIES = pathlib.Path(COMMAND).resolve().parent.parent / "lib" / "simcuda"
+# Allocates 64 MiB through the driver, as a program that knows nothing of the simulation.
+USE_DEVICE = """
+import ctypes
+cuda = ctypes.CDLL("libcudart.so.13")
+pointer = ctypes.c_void_p()
+assert cuda.cudaMalloc(ctypes.byref(pointer), ctypes.c_size_t(64 << 20)) == 0
+"""
+
+
+def run(*arguments, environment=None, **options):
+    full = {**os.environ, **(environment or {})}
+    return subprocess.run([COMMAND, *map(str, arguments)], capture_output=True, text=True, env=full, timeout=60, **options)
+
+
+class Options(unittest.TestCase):
+    def test_help(self):
+        result = run("--help")
+        self.assertEqual(result.returncode, 0)
+        for option in ("--size", "--devices", "--completion", "--strict", "--stats", "--gapless"):
+            self.assertIn(option, result.stdout)
+
+    def test_mistakes_exit_125(self):
+        mistakes = [[], ["--"], ["--sise", "1GiB", "true"], ["--size"], ["--size", "big", "true"], ["--devices", "0", "true"],
+                    ["--completion", "soon", "true"], ["--strict=1", "true"], ["--stats", "/no/such/folder/x", "true"]]  # fmt: skip
+        for arguments in mistakes:
+            with self.subTest(arguments=arguments):
+                result = run(*arguments)
+                self.assertEqual(result.returncode, 125, result.stderr)
+                self.assertIn("gapless-sim: ", result.stderr)
+
+    def test_missing_libraries_exit_125(self):
+        result = run("true", environment={"GAPLESS_SIM_LIBRARY_DIR": "/nowhere"})
+        self.assertEqual(result.returncode, 125)
+        self.assertIn("/nowhere", result.stderr)
+
+
+class Commands(unittest.TestCase):
+    def test_exit_status_is_the_commands(self):
+        self.assertEqual(run("--", "sh", "-c", "exit 7").returncode, 7)
+        self.assertEqual(run("true").returncode, 0)
+
+    def test_command_not_found_and_not_runnable(self):
+        self.assertEqual(run("--", "no-such-command-here").returncode, 127)
+        with tempfile.NamedTemporaryFile() as file:
+            self.assertEqual(run("--", file.name).returncode, 126)
+
+    def test_environment(self):
+        script = "echo $LD_PRELOAD; echo $TORCH_CUDNN_V8_API_DISABLED $PYTHONHASHSEED $TRITON_LIBCUDA_PATH; cat /proc/self/personality"
+        result = run("--", "sh", "-c", script, environment={"PYTHONHASHSEED": "5"})
+        preload, variables, personality = result.stdout.splitlines()[:3]
+        names = [os.path.basename(path) for path in preload.split(":")]
+        self.assertEqual(names[:2], ["libcuda.so.1", "libcudart.so.13"])
+        self.assertEqual(variables.split()[:2], ["1", "5"])
+        self.assertEqual(int(personality, 16) & 0x0040000, 0x0040000)
+
+    def test_what_was_preloaded_stays_first(self):
+        first = str(LIBRARIES / "libcuda.so.1")
+        result = run("--", "sh", "-c", "echo $LD_PRELOAD", environment={"LD_PRELOAD": first})
+        self.assertTrue(result.stdout.startswith(first + ":"), result.stdout)
+
+
+class Statistics(unittest.TestCase):
+    def stats_of(self, *arguments, **options):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "stats.json"
+            result = run("--stats", path, *arguments, **options)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            return {entry.name: json.loads(entry.read_text()) for entry in pathlib.Path(folder).iterdir()}
+
+    def test_file(self):
+        stats = self.stats_of("--", sys.executable, "-c", USE_DEVICE)["stats.json"]
+        self.assertEqual(stats["driver_calls"]["cudaMalloc"], 1)
+        self.assertEqual(stats["physical_bytes"], 64 << 20)
+        self.assertEqual(stats["physical_bytes_peak"], 64 << 20)
+        self.assertEqual(stats["violations"], 0)
+        # The runtime's own driver calls are not counted a second time.
+        self.assertNotIn("cuMemAlloc", stats["driver_calls"])
+
+    def test_what_is_not_simulated_is_named(self):
+        stats = self.stats_of("--", sys.executable, "-c", USE_DEVICE + "\nassert cuda.cudaDeviceReset() == 801")["stats.json"]
+        self.assertEqual(stats["missing_calls"], {"cudaDeviceReset": 1})
+
+    def test_children_do_not_overwrite_it(self):
+        fork = USE_DEVICE + "\nimport os, sys\nif os.fork() == 0:\n    sys.exit(0)\nos.wait()"
+        files = self.stats_of("--", sys.executable, "-c", fork)
+        self.assertEqual(list(files), ["stats.json"])
+        self.assertEqual(files["stats.json"]["physical_bytes"], 64 << 20)
+        spawn = USE_DEVICE + f"\nimport subprocess, sys\nsubprocess.run([sys.executable, '-c', {USE_DEVICE!r}], check=True)"
+        files = self.stats_of("--", sys.executable, "-c", spawn)
+        self.assertEqual(len(files), 2)
+        self.assertEqual(files["stats.json"]["driver_calls"]["cudaMalloc"], 1)
+
+    def test_size_and_other_process_bytes(self):
+        script = USE_DEVICE + """
+free, total = ctypes.c_size_t(), ctypes.c_size_t()
+assert cuda.cudaMemGetInfo(ctypes.byref(free), ctypes.byref(total)) == 0
+assert total.value == 1 << 30, total
+assert free.value == (1 << 30) - (256 << 20) - (64 << 20), free
+assert cuda.cudaMalloc(ctypes.byref(pointer), ctypes.c_size_t(800 << 20)) == 2
+"""
+        self.stats_of("--size", "1GiB", "--other-process-bytes", "256MiB", "--", sys.executable, "-c", script)
+
+    def test_devices(self):
+        script = """
+import ctypes
+cuda = ctypes.CDLL("libcudart.so.13")
+count = ctypes.c_int()
+assert cuda.cudaGetDeviceCount(ctypes.byref(count)) == 0 and count.value == 3
+assert cuda.cudaSetDevice(2) == 0 and cuda.cudaFree(None) == 0 and cuda.cudaSetDevice(3) == 101
+"""
+        self.assertEqual(len(self.stats_of("--devices", "3", "--", sys.executable, "-c", script)["stats.json"]["devices"]), 3)
+
+
+if __name__ == "__main__":
+    unittest.main()
