@@ -2,6 +2,7 @@
 // Private pools.
 #include "capi/on_device.hpp"
 #include "capi/structs.hpp"
+#include "engine/checkpoint.hpp"
 #include "engine/segments.hpp"
 
 using gapless::Status;
@@ -9,6 +10,10 @@ using gapless::capi::bad_struct;
 using gapless::capi::null_argument;
 using gapless::capi::on_device;
 using gapless::engine::DeviceAllocator;
+
+struct gapless_checkpoint {
+  gapless::engine::Checkpoint layout;
+};
 
 extern "C" {
 
@@ -49,6 +54,51 @@ gapless_status gapless_pool_end(gapless_allocator* allocator, int32_t device, ga
 gapless_status gapless_pool_set_flag(gapless_allocator* allocator, int32_t device, gapless_pool_id pool, uint32_t flag,
                                      int32_t on) {
   return on_device(allocator, device, [&](DeviceAllocator& one) { return one.pools().set_flag(pool, flag, on != 0); });
+}
+
+gapless_status gapless_pool_live_blocks(gapless_allocator* allocator, int32_t device, gapless_pool_id pool,
+                                        void** addresses, size_t capacity, size_t* count) {
+  return on_device(allocator, device, [&](DeviceAllocator& one) {
+    if (count == nullptr || (addresses == nullptr && capacity > 0)) return null_argument("addresses or count");
+    std::vector<uint64_t> live;
+    const Status status = gapless::engine::live_blocks(one.state(), one.pools(), pool, live);
+    if (status != Status::ok) return status;
+    for (size_t i = 0; i < live.size() && i < capacity; i++) addresses[i] = reinterpret_cast<void*>(live[i]);
+    *count = live.size();
+    return Status::ok;
+  });
+}
+
+gapless_status gapless_pool_checkpoint(gapless_allocator* allocator, int32_t device, gapless_pool_id pool,
+                                       gapless_checkpoint** out) {
+  return on_device(allocator, device, [&](DeviceAllocator& one) {
+    if (out == nullptr) return null_argument("out");
+    auto fresh = std::make_unique<gapless_checkpoint>();
+    const Status status = gapless::engine::take_checkpoint(one.state(), one.pools(), pool, fresh->layout);
+    if (status == Status::ok) *out = fresh.release();
+    return status;
+  });
+}
+
+gapless_status gapless_pool_restore(gapless_allocator* allocator, int32_t device, const gapless_checkpoint* checkpoint,
+                                    void* user, void (*freed)(void* user, void* address),
+                                    void (*allocated)(void* user, void* address)) {
+  return on_device(allocator, device, [&](DeviceAllocator& one) {
+    if (checkpoint == nullptr) return null_argument("checkpoint");
+    gapless::engine::Restored restored;
+    const Status status = gapless::engine::restore_checkpoint(one.state(), one.pools(), checkpoint->layout, restored);
+    if (status != Status::ok) return status;
+    gapless::engine::deliver(one.state());
+    if (freed != nullptr)
+      for (const uint64_t address : restored.freed) freed(user, reinterpret_cast<void*>(address));
+    if (allocated != nullptr)
+      for (const uint64_t address : restored.allocated) allocated(user, reinterpret_cast<void*>(address));
+    return Status::ok;
+  });
+}
+
+void gapless_checkpoint_destroy(gapless_checkpoint* checkpoint) {
+  delete checkpoint;
 }
 
 }  // extern "C"

@@ -13,6 +13,10 @@ using stream::StreamOrder;
 using vmm::HandleId;
 using vmm::kNoHandle;
 
+namespace {
+constexpr std::uint64_t kMissesPerEvent = 16;
+}
+
 bool Backing::idle(HandleId id, BackedHeap*& heap, std::uint32_t& stamp) {
   const vmm::HandleRecord& record = state_.ledger[id];
   BackedHeap& owner = *state_.heap_of_space[record.space];
@@ -300,7 +304,9 @@ Backed Backing::back(BackedHeap& heap, Units offset, Units size, bool capturing)
   heap.last_miss = ++state_.misses_begun;
   if (state_.options.eager_unmap == config::Toggle::on) unmap_left(transaction);
   // The slots that were left here may have to be unmapped one day: an event now tells then that their use is long over.
-  if (!capturing)
+  // Reactivations come in series and rarely end so: one event for many of them.
+  const bool worth_an_event = transaction.moved() > 0 || state_.misses_begun % kMissesPerEvent == 0;
+  if (!capturing && worth_an_event)
     for (const vmm::Transaction::Left& left : transaction.left())
       if (state_.heap_of_space[left.space]->stream == heap.stream) {
         static_cast<void>(state_.order.close(*heap.stream, left.stamp));

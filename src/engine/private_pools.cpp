@@ -38,15 +38,21 @@ void PrivatePools::keep(const std::shared_ptr<PrivatePool>& pool) {
 
 Status PrivatePools::create(gapless_pool_id id, const gapless_segment_source* source) {
   if (is_default(id)) return base::fail(Status::invalid_argument, "(0, 0) is the default pool");
-  const std::lock_guard guard(state_.map);
-  PrivatePool& pool = *find_or_make(id);
-  if (source != nullptr && source->allocate != nullptr && !pool.has_source) {
-    if (!pool.heaps.empty())
-      return base::fail(Status::busy, "the pool has memory already: it cannot change its source");
-    pool.source = *source;
-    pool.has_source = true;
+  bool unused = source != nullptr;
+  {
+    const std::lock_guard guard(state_.map);
+    PrivatePool& pool = *find_or_make(id);
+    if (source != nullptr && source->allocate != nullptr && !pool.has_source) {
+      if (!pool.heaps.empty())
+        return base::fail(Status::busy, "the pool has memory already: it cannot change its source");
+      pool.source = *source;
+      pool.has_source = true;
+      unused = false;
+    }
+    pool.uses++;
   }
-  pool.uses++;
+  // The caller has given the source away; a pool that has one already keeps it.
+  if (unused && source->destroy != nullptr) source->destroy(source->user);
   return Status::ok;
 }
 
@@ -78,7 +84,7 @@ Status PrivatePools::begin(gapless_pool_id id, gapless_pool_filter filter, void*
   // Ids of graph captures have a first half: their blocks are captured from the first on.
   if (id.high != 0) pool->captured = true;
   const std::lock_guard scopes_guard(scopes_lock_);
-  scopes_.push_back(std::make_shared<Scope>(Scope{pool, filter, user, destroy}));
+  scopes_.push_back(std::make_shared<Scope>(pool, filter, user, destroy));
   state_.raise(kScopes);
   return Status::ok;
 }

@@ -29,13 +29,20 @@ struct PrivatePool {
 
 // Routes allocations to a pool while it is open.
 struct Scope {
+  Scope(std::shared_ptr<PrivatePool> scope_pool, gapless_pool_filter scope_filter, void* scope_user,
+        void (*scope_destroy)(void* user))
+      : pool(std::move(scope_pool)), filter(scope_filter), user(scope_user), destroy(scope_destroy) {}
+  // A copy would destroy `user` a second time.
+  Scope(const Scope&) = delete;
+  Scope& operator=(const Scope&) = delete;
+  ~Scope() {
+    if (destroy != nullptr) destroy(user);
+  }
+
   std::shared_ptr<PrivatePool> pool;
   gapless_pool_filter filter;
   void* user;
   void (*destroy)(void* user);
-  ~Scope() {
-    if (destroy != nullptr) destroy(user);
-  }
 };
 
 inline bool same(gapless_pool_id a, gapless_pool_id b) {
