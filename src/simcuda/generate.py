@@ -133,16 +133,25 @@ def write_versions(arguments):
         header = Header(arguments.header)
         exports = header.functions()
     versions = {}
+    listed = set()
     text = strip_comments(pathlib.Path(arguments.typedefs).read_text())
     for name, version, suffix in re.findall(r"PFN_(cu\w+?)_v(\d+)(_ptsz|_ptds)?\)", text):
         versions.setdefault((name, suffix), set()).add(int(version))
     lines = ["// Written by generate.py at build time: base name, CUDA version, per-thread default stream, exported name."]
     for (name, suffix), known in sorted(versions.items()):
-        for index, version in enumerate(sorted(known)):
-            # The first version of a function has a bare name, later ones _v2, _v3, ... in order.
-            exported = (name if index == 0 else f"{name}_v{index + 1}") + suffix
+        plain = sorted(versions.get((name, ""), known))
+        for version in sorted(known):
+            # The first version of a function has a bare name, later ones _v2, _v3, ... in order; a per-thread variant is
+            # named after the version that was current when it came (cuMemcpyHtoD of 7000 is cuMemcpyHtoD_v2_ptds).
+            index = max(sum(1 for each in plain if each <= version), 1)
+            exported = (name if index == 1 else f"{name}_v{index}") + suffix
             if exported in exports:
                 lines.append(f'{{"{name}", {version}, {"true" if suffix else "false"}, "{exported}"}},')
+                listed.add(exported)
+    unlisted = sorted(name for name in exports - listed if name.endswith(("_ptsz", "_ptds")))
+    if unlisted:
+        # A caller that asks for the per-thread variant would silently get the legacy one.
+        sys.exit(f"generate.py: no version found for {' '.join(unlisted)}")
     pathlib.Path(arguments.out).write_text("\n".join(lines) + "\n")
 
 
