@@ -19,16 +19,17 @@ namespace gapless::bench {
 namespace {
 
 constexpr const char* kUsage =
-    R"(usage: hit_vs_native [--repetitions N] [--pairs N] [--only native|gapless --pattern K] [TRACE...]
+    R"(usage: hit_vs_native [--repetitions N] [--pairs N] [--traces-only] [--once] [TRACE...]
 CPU nanoseconds for an allocation and its free, the least of N repetitions taken in turn, and driver calls in a repetition.
---only runs one allocator on pattern number K once without a clock: for callgrind (bench/callgrind_pair).
+--once runs each pattern once in each allocator, native first, from trimmed memory and without a clock: for callgrind
+(bench/callgrind_pair); it prints a line for each run.
 )";
 
 struct Arguments {
   int repetitions = 15;
   std::uint64_t pairs = 200000;
-  int only = -1;
-  std::size_t pattern = 0;
+  bool once = false;
+  bool traces_only = false;
   std::vector<std::string> traces;
   bool bad = false;
 };
@@ -42,6 +43,10 @@ Arguments parse(int argc, char** argv) {
       arguments.traces.push_back(word);
       continue;
     }
+    if (word == "--once" || word == "--traces-only") {
+      (word == "--once" ? arguments.once : arguments.traces_only) = true;
+      continue;
+    }
     ++i;
     try {
       if (value == nullptr) {
@@ -50,10 +55,6 @@ Arguments parse(int argc, char** argv) {
         arguments.repetitions = std::stoi(value);
       } else if (word == "--pairs") {
         arguments.pairs = std::stoull(value);
-      } else if (word == "--pattern") {
-        arguments.pattern = std::stoull(value);
-      } else if (word == "--only" && (std::strcmp(value, "native") == 0 || std::strcmp(value, "gapless") == 0)) {
-        arguments.only = std::strcmp(value, "native") == 0 ? TORCH_PAIR_NATIVE : TORCH_PAIR_GAPLESS;
       } else {
         arguments.bad = true;
       }
@@ -78,6 +79,7 @@ class Bench {
         library_(tools::library_beside_program("libgapless_bench_torch.so", "no torch"), true) {
     library_.bind("torch_pair_open", open_);
     library_.bind("torch_pair_run", run_);
+    library_.bind("torch_pair_trim", trim_);
     const std::string file = tools::library_beside_program(GAPLESS_TORCH_LIBRARY, "the PyTorch library is not built");
     if (const char* error = open_(file.c_str())) throw tools::SetupError(error);
   }
@@ -96,6 +98,10 @@ class Bench {
     return elapsed / static_cast<double>(pattern.pairs);
   }
 
+  void trim() {
+    if (const char* error = trim_()) throw tools::SetupError(error);
+  }
+
   std::uint64_t driver_calls() const {
     std::uint64_t sum = 0;
     for (const auto& [name, count] : device_.calls()) sum += tools::is_memory_call(name) ? count : 0;
@@ -108,6 +114,7 @@ class Bench {
   tools::SharedLibrary library_;
   decltype(&torch_pair_open) open_ = nullptr;
   decltype(&torch_pair_run) run_ = nullptr;
+  decltype(&torch_pair_trim) trim_ = nullptr;
 };
 
 struct Cost {
@@ -118,6 +125,7 @@ struct Cost {
 void measure(Bench& bench, const Pattern& pattern, int repetitions) {
   Cost costs[2];
   // Twice, so that what the first pass left behind is in place for the second.
+  bench.trim();
   for (int which = 0; which < 2; ++which) bench.once(which, pattern), bench.once(which, pattern);
   for (int i = 0; i < repetitions; ++i) {
     for (int which = 0; which < 2; ++which) {
@@ -138,19 +146,23 @@ void measure(Bench& bench, const Pattern& pattern, int repetitions) {
 
 int run(const Arguments& arguments) {
   std::vector<Pattern> patterns;
-  for (const std::uint64_t bytes :
-       {std::uint64_t{512}, std::uint64_t{64} << 10, std::uint64_t{1} << 20, std::uint64_t{20} << 20}) {
-    patterns.push_back(single(bytes, arguments.pairs));
+  if (!arguments.traces_only) {
+    for (const int shift : {9, 16, 20, 24}) patterns.push_back(single(std::uint64_t{1} << shift, arguments.pairs));
+    patterns.push_back(working_set("set, 512 B .. 1 MiB", 512, 1 << 20, arguments.pairs));
+    patterns.push_back(working_set("set, 512 B .. 64 MiB", 512, 64 << 20, arguments.pairs));
   }
-  patterns.push_back(working_set("set, 512 B .. 1 MiB", 512, 1 << 20, arguments.pairs));
-  patterns.push_back(working_set("set, 512 B .. 64 MiB", 512, 64 << 20, arguments.pairs));
   for (const auto& path : arguments.traces) patterns.push_back(from_trace(path));
 
   Bench bench;
-  if (arguments.only >= 0) {
-    const Pattern& pattern = patterns.at(arguments.pattern);
-    bench.once(arguments.only, pattern);
-    std::printf("%llu\t%s\n", static_cast<unsigned long long>(pattern.pairs), pattern.name.c_str());
+  if (arguments.once) {
+    for (const auto& pattern : patterns) {
+      for (int which = 0; which < 2; ++which) {
+        bench.trim();
+        bench.once(which, pattern);
+        std::printf("%s\t%llu\t%s\n", which == TORCH_PAIR_NATIVE ? "native" : "gapless",
+                    static_cast<unsigned long long>(pattern.pairs), pattern.name.c_str());
+      }
+    }
     return 0;
   }
   std::printf("%-24s %10s %9s %9s %7s %8s %8s\n", "pattern", "pairs", "native ns", "ours ns", "ratio", "calls n.",

@@ -22,5 +22,8 @@ const char* torch_pair_open(const char* gapless_torch_library);
  * recordStream; other operations are skipped. `blocks` is indexed by Op::id, `streams` by Op::stream. The one function
  * that is timed, and the one in which callgrind counts. NULL, or what is wrong. */
 const char* torch_pair_run(int which, const gapless::tools::Op* ops, size_t count, void** blocks, void* const* streams);
+
+/* Both give their cached memory back. NULL, or what is wrong. */
+const char* torch_pair_trim(void);
 }
 #endif

@@ -66,6 +66,9 @@ const char* guarded(Body&& body) {
 
 extern "C" __attribute__((visibility("default"))) const char* torch_pair_open(const char* gapless_torch_library) {
   return guarded([&] {
+    // gapless looks at the whole of PyTorch before it installs itself: version, and the interface that libtorch_cuda
+    // has.
+    TORCH_CHECK(dlopen("libtorch_cuda.so", RTLD_LAZY | RTLD_GLOBAL) != nullptr, dlerror());
     c10::cuda::_internal::setHasPrimaryContext([](c10::DeviceIndex) { return true; });
     CUDAAllocator* const native = c10::cuda::CUDACachingAllocator::get();
     void* const library = dlopen(gapless_torch_library, RTLD_NOW | RTLD_GLOBAL);
@@ -84,4 +87,10 @@ extern "C" __attribute__((visibility("default"), noinline)) const char* torch_pa
                                                                                        size_t count, void** blocks,
                                                                                        void* const* streams) {
   return guarded([&] { run(allocators[which], ops, count, blocks, streams); });
+}
+
+extern "C" __attribute__((visibility("default"))) const char* torch_pair_trim() {
+  return guarded([] {
+    for (CUDAAllocator* each : allocators) each->emptyCache();
+  });
 }
