@@ -219,7 +219,8 @@ typedef struct gapless_segment_source {
 } gapless_segment_source;
 
 /* Use counts as PyTorch's: create adds one (making the pool when new), begin adds one, release takes one. A pool without uses
- * gives its memory back as its blocks die. `source` may be NULL. */
+ * gives its memory back as its blocks die. `source` may be NULL; OK takes it over: a pool that has one already keeps that and
+ * the one given is destroyed. */
 GAPLESS_EXPORT gapless_status gapless_pool_create(gapless_allocator* allocator, int32_t device, gapless_pool_id pool,
                                                   const gapless_segment_source* source);
 GAPLESS_EXPORT gapless_status gapless_pool_release(gapless_allocator* allocator, int32_t device, gapless_pool_id pool);
