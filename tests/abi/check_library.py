@@ -3,8 +3,9 @@
 
   --symbols FILE   the exported symbols are exactly those of FILE (one a line, # comments); --update rewrites it
   --header FILE    they are exactly the functions that the C header declares
-  --prefix TEXT    each of them starts so
-  --needs PATTERN  every needed library matches one of these patterns (repeatable; default: the C and C++ runtimes)
+  --prefix TEXT    each of them starts so (repeatable: with one of these)
+  --needs PATTERN  a library that it may need besides the runtimes (repeatable)
+  --c              it may need the C runtime only
 """
 
 import argparse
@@ -13,8 +14,8 @@ import re
 import subprocess
 import sys
 
-RUNTIMES = [r"libc\.so\.\d+", r"libm\.so\.\d+", r"libdl\.so\.\d+", r"libpthread\.so\.\d+", r"libstdc\+\+\.so\.\d+",
-            r"libgcc_s\.so\.\d+", r"ld-linux.*\.so\.\d+"]
+C_RUNTIME = [r"libc\.so\.\d+", r"libm\.so\.\d+", r"libdl\.so\.\d+", r"libpthread\.so\.\d+", r"ld-linux.*\.so\.\d+"]
+CXX_RUNTIME = [r"libstdc\+\+\.so\.\d+", r"libgcc_s\.so\.\d+"]
 # A sanitized build needs its own runtime, which is not what a user loads.
 SANITIZERS = [r"lib[alut]b?san\.so\.\d+"]
 
@@ -55,8 +56,9 @@ def main():
     parser.add_argument("library")
     parser.add_argument("--symbols")
     parser.add_argument("--header")
-    parser.add_argument("--prefix")
+    parser.add_argument("--prefix", action="append", default=[])
     parser.add_argument("--needs", action="append", default=[])
+    parser.add_argument("--c", action="store_true")
     parser.add_argument("--update", action="store_true")
     arguments = parser.parse_args()
 
@@ -70,9 +72,9 @@ def main():
     if arguments.header:
         problems += differences(arguments.header, names, declared(arguments.header))
     if arguments.prefix:
-        problems += [f"{name}: exported, does not start with {arguments.prefix}"
-                     for name in names if not name.startswith(arguments.prefix)]
-    allowed = RUNTIMES + SANITIZERS + arguments.needs
+        problems += [f"{name}: exported, does not start with {' or '.join(arguments.prefix)}"
+                     for name in names if not name.startswith(tuple(arguments.prefix))]
+    allowed = C_RUNTIME + ([] if arguments.c else CXX_RUNTIME) + SANITIZERS + arguments.needs
     problems += [f"needs {name}" for name in needed(arguments.library)
                  if not any(re.fullmatch(pattern, name) for pattern in allowed)]
 
