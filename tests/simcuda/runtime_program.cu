@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// An ordinary CUDA program, compiled by nvcc against the shared runtime and knowing nothing of the simulation (but for the
-// last test, which asks whether it runs on it). Exit status: the number of failed checks, at most 99.
+// An ordinary CUDA program, compiled by nvcc against the shared runtime and knowing nothing of the simulation (but for
+// the last test, which asks whether it runs on it). Exit status: the number of failed checks, at most 99.
 #include <cuda.h>
 #include <cuda_runtime.h>
 #include <dlfcn.h>
@@ -26,10 +26,10 @@ void check(bool passed, const char* text, int line, int got = 0) {
 }
 
 #define CHECK(condition) check(condition, #condition, __LINE__)
-#define EXPECT(call, wanted)                                                            \
-  do {                                                                                  \
-    const int got_ = static_cast<int>(call);                                            \
-    check(got_ == static_cast<int>(wanted), #call " is " #wanted, __LINE__, got_);      \
+#define EXPECT(call, wanted)                                                       \
+  do {                                                                             \
+    const int got_ = static_cast<int>(call);                                       \
+    check(got_ == static_cast<int>(wanted), #call " is " #wanted, __LINE__, got_); \
   } while (false)
 #define OK(call) EXPECT(call, 0)
 
@@ -302,7 +302,8 @@ void entry_points() {
   CHECK(function == reinterpret_cast<void*>(&cuMemAlloc));
   OK(cudaGetDriverEntryPointByVersion("cuMemcpyHtoD", &function, 12000, cudaEnableDefault, &status));
   CHECK(function == reinterpret_cast<void*>(&cuMemcpyHtoD));  // the program's own default stream decides the variant
-  OK(cudaGetDriverEntryPointByVersion("cuStreamSynchronize", &function, 12000, cudaEnablePerThreadDefaultStream, &status));
+  OK(cudaGetDriverEntryPointByVersion("cuStreamSynchronize", &function, 12000, cudaEnablePerThreadDefaultStream,
+                                      &status));
   void* legacy = nullptr;
   OK(cudaGetDriverEntryPointByVersion("cuStreamSynchronize", &legacy, 12000, cudaEnableLegacyStream, &status));
   CHECK(function != nullptr && function != legacy);
@@ -345,7 +346,8 @@ void body_of_add(const gapless_sim_launch* launch) {
 
 // A body registered under the mangled name runs in the stream's order with the arguments of the launch.
 void kernel_bodies() {
-  auto* registrar = reinterpret_cast<decltype(&gapless_sim_register_kernel)>(dlsym(RTLD_DEFAULT, "gapless_sim_register_kernel"));
+  auto* registrar =
+      reinterpret_cast<decltype(&gapless_sim_register_kernel)>(dlsym(RTLD_DEFAULT, "gapless_sim_register_kernel"));
   CHECK(registrar != nullptr);
   if (registrar == nullptr) return;
   CUfunction function = nullptr;

@@ -26,21 +26,22 @@ inline void count_driver_call(CallCounter& counter) {
 
 }  // namespace gapless::simcuda
 
-#define GAPLESS_SIM_COUNT(name)                                            \
+#define GAPLESS_SIM_COUNT(name)                                                \
   static gapless::simcuda::CallCounter call_counter{name, GAPLESS_SIM_DRIVER}; \
   gapless::simcuda::count_driver_call(call_counter)
 
 // Counts, and gives `m`, the machine.
-#define GAPLESS_SIM_CALL(name)                                      \
-  GAPLESS_SIM_COUNT(name);                                 \
+#define GAPLESS_SIM_CALL(name)                                                 \
+  GAPLESS_SIM_COUNT(name);                                                     \
   [[maybe_unused]] gapless::simcuda::Machine* m = gapless::simcuda::machine(); \
   if (m == nullptr) return CUDA_ERROR_NOT_INITIALIZED
 
 // Counts, and gives `m` and `device`, the device of the thread's current context.
-#define GAPLESS_SIM_CONTEXT_CALL(name)                                                                           \
-  GAPLESS_SIM_CALL(name);                                                                                        \
-  [[maybe_unused]] int device = 0;                                                                                                \
-  if (const CUresult no_context = gapless::simcuda::current_device(device); no_context != CUDA_SUCCESS) return no_context
+#define GAPLESS_SIM_CONTEXT_CALL(name)                                                                  \
+  GAPLESS_SIM_CALL(name);                                                                               \
+  [[maybe_unused]] int device = 0;                                                                      \
+  if (const CUresult no_context = gapless::simcuda::current_device(device); no_context != CUDA_SUCCESS) \
+  return no_context
 
 #define GAPLESS_SIM_REQUIRE(condition) \
   if (!(condition)) return CUDA_ERROR_INVALID_VALUE

@@ -123,7 +123,8 @@ GAPLESS_SIM_API cuMemcpyPeer(CUdeviceptr to, CUcontext, CUdeviceptr from, CUcont
   return copy(m, device, "cuMemcpyPeer", host(to), host(from), bytes, nullptr, true);
 }
 
-GAPLESS_SIM_API cuMemcpyPeerAsync(CUdeviceptr to, CUcontext, CUdeviceptr from, CUcontext, size_t bytes, CUstream stream) {
+GAPLESS_SIM_API cuMemcpyPeerAsync(CUdeviceptr to, CUcontext, CUdeviceptr from, CUcontext, size_t bytes,
+                                  CUstream stream) {
   GAPLESS_SIM_CONTEXT_CALL("cuMemcpyPeerAsync");
   return copy(m, device, "cuMemcpyPeerAsync", host(to), host(from), bytes, stream, false);
 }
@@ -143,29 +144,29 @@ GAPLESS_SIM_API cuMemcpy2DAsync(const CUDA_MEMCPY2D* description, CUstream strea
   return copy_2d(m, device, "cuMemcpy2DAsync", description, stream, false);
 }
 
-#define GAPLESS_SIM_FILL(suffix, type, width)                                                                     \
-  GAPLESS_SIM_API cuMemset##suffix(CUdeviceptr to, type value, size_t elements) {                                 \
-    GAPLESS_SIM_CONTEXT_CALL("cuMemset" #suffix);                                                                 \
-    return fill(m, device, "cuMemset" #suffix, to, value, width, elements, nullptr, true);                        \
-  }                                                                                                               \
-  GAPLESS_SIM_API cuMemset##suffix##Async(CUdeviceptr to, type value, size_t elements, CUstream stream) {         \
-    GAPLESS_SIM_CONTEXT_CALL("cuMemset" #suffix "Async");                                                         \
-    return fill(m, device, "cuMemset" #suffix "Async", to, value, width, elements, stream, false);                \
+#define GAPLESS_SIM_FILL(suffix, type, width)                                                             \
+  GAPLESS_SIM_API cuMemset##suffix(CUdeviceptr to, type value, size_t elements) {                         \
+    GAPLESS_SIM_CONTEXT_CALL("cuMemset" #suffix);                                                         \
+    return fill(m, device, "cuMemset" #suffix, to, value, width, elements, nullptr, true);                \
+  }                                                                                                       \
+  GAPLESS_SIM_API cuMemset##suffix##Async(CUdeviceptr to, type value, size_t elements, CUstream stream) { \
+    GAPLESS_SIM_CONTEXT_CALL("cuMemset" #suffix "Async");                                                 \
+    return fill(m, device, "cuMemset" #suffix "Async", to, value, width, elements, stream, false);        \
   }
 
 GAPLESS_SIM_FILL(D8, unsigned char, 1)
 GAPLESS_SIM_FILL(D16, unsigned short, 2)
 GAPLESS_SIM_FILL(D32, unsigned int, 4)
 
-#define GAPLESS_SIM_FILL_2D(suffix, type, width)                                                                       \
-  GAPLESS_SIM_API cuMemset##suffix(CUdeviceptr to, size_t pitch, type value, size_t elements, size_t rows) {           \
-    GAPLESS_SIM_CONTEXT_CALL("cuMemset" #suffix);                                                                      \
-    return fill_2d(m, device, "cuMemset" #suffix, to, pitch, value, width, elements, rows, nullptr, true);             \
-  }                                                                                                                    \
-  GAPLESS_SIM_API cuMemset##suffix##Async(CUdeviceptr to, size_t pitch, type value, size_t elements, size_t rows,      \
-                                          CUstream stream) {                                                           \
-    GAPLESS_SIM_CONTEXT_CALL("cuMemset" #suffix "Async");                                                              \
-    return fill_2d(m, device, "cuMemset" #suffix "Async", to, pitch, value, width, elements, rows, stream, false);     \
+#define GAPLESS_SIM_FILL_2D(suffix, type, width)                                                                   \
+  GAPLESS_SIM_API cuMemset##suffix(CUdeviceptr to, size_t pitch, type value, size_t elements, size_t rows) {       \
+    GAPLESS_SIM_CONTEXT_CALL("cuMemset" #suffix);                                                                  \
+    return fill_2d(m, device, "cuMemset" #suffix, to, pitch, value, width, elements, rows, nullptr, true);         \
+  }                                                                                                                \
+  GAPLESS_SIM_API cuMemset##suffix##Async(CUdeviceptr to, size_t pitch, type value, size_t elements, size_t rows,  \
+                                          CUstream stream) {                                                       \
+    GAPLESS_SIM_CONTEXT_CALL("cuMemset" #suffix "Async");                                                          \
+    return fill_2d(m, device, "cuMemset" #suffix "Async", to, pitch, value, width, elements, rows, stream, false); \
   }
 
 GAPLESS_SIM_FILL_2D(D2D8, unsigned char, 1)

@@ -56,7 +56,8 @@ const Version* best(std::string_view base, int version, bool per_thread, bool& t
       too_old = true;
       continue;
     }
-    if (chosen == nullptr || each->version > chosen->version || (each->version == chosen->version && each->per_thread)) {
+    if (chosen == nullptr || each->version > chosen->version ||
+        (each->version == chosen->version && each->per_thread)) {
       chosen = each;
     }
   }

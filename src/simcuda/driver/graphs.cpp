@@ -10,9 +10,12 @@ namespace {
 
 CUstreamCaptureStatus to_cuda(gapless::driver::CaptureStatus status) {
   switch (status) {
-    case gapless::driver::CaptureStatus::none: return CU_STREAM_CAPTURE_STATUS_NONE;
-    case gapless::driver::CaptureStatus::active: return CU_STREAM_CAPTURE_STATUS_ACTIVE;
-    case gapless::driver::CaptureStatus::invalidated: return CU_STREAM_CAPTURE_STATUS_INVALIDATED;
+    case gapless::driver::CaptureStatus::none:
+      return CU_STREAM_CAPTURE_STATUS_NONE;
+    case gapless::driver::CaptureStatus::active:
+      return CU_STREAM_CAPTURE_STATUS_ACTIVE;
+    case gapless::driver::CaptureStatus::invalidated:
+      return CU_STREAM_CAPTURE_STATUS_INVALIDATED;
   }
   return CU_STREAM_CAPTURE_STATUS_NONE;
 }
@@ -30,7 +33,8 @@ CUresult instantiate(Machine* m, CUgraphExec* out, CUgraph graph) {
 GAPLESS_SIM_API cuStreamBeginCapture(CUstream stream, CUstreamCaptureMode mode) {
   GAPLESS_SIM_CONTEXT_CALL("cuStreamBeginCapture");
   GAPLESS_SIM_REQUIRE(mode >= CU_STREAM_CAPTURE_MODE_GLOBAL && mode <= CU_STREAM_CAPTURE_MODE_RELAXED);
-  return gapless::simcuda::to_cuda(m->begin_capture(device, resolve_stream(stream), static_cast<sim::CaptureMode>(mode)));
+  return gapless::simcuda::to_cuda(
+      m->begin_capture(device, resolve_stream(stream), static_cast<sim::CaptureMode>(mode)));
 }
 
 GAPLESS_SIM_API cuStreamEndCapture(CUstream stream, CUgraph* out) {
@@ -81,7 +85,8 @@ GAPLESS_SIM_API cuGraphInstantiate(CUgraphExec* out, CUgraph graph, unsigned lon
   return instantiate(m, out, graph);
 }
 
-GAPLESS_SIM_API cuGraphInstantiateWithParams(CUgraphExec* out, CUgraph graph, CUDA_GRAPH_INSTANTIATE_PARAMS* parameters) {
+GAPLESS_SIM_API cuGraphInstantiateWithParams(CUgraphExec* out, CUgraph graph,
+                                             CUDA_GRAPH_INSTANTIATE_PARAMS* parameters) {
   GAPLESS_SIM_CALL("cuGraphInstantiateWithParams");
   GAPLESS_SIM_REQUIRE(parameters != nullptr);
   const CUresult result = instantiate(m, out, graph);

@@ -23,7 +23,8 @@ struct Function {
   std::atomic<std::size_t> dynamic_shared_limit{kDefaultSharedBytes};
   CallCounter launches;
 
-  explicit Function(std::string function_name) : name(std::move(function_name)), launches(name.c_str(), GAPLESS_SIM_KERNEL) {}
+  explicit Function(std::string function_name)
+      : name(std::move(function_name)), launches(name.c_str(), GAPLESS_SIM_KERNEL) {}
 };
 
 struct Launch {

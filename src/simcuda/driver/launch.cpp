@@ -160,10 +160,11 @@ CUresult gapless_sim_operation(const char* name, CUstream stream) {
   return to_cuda(m->submit(device, resolve_stream(stream), operation));
 }
 
-int gapless_sim_register_kernel(const char* kernel, gapless_sim_kernel_body body, void* user, const size_t* parameter_bytes,
-                                size_t parameter_count) {
+int gapless_sim_register_kernel(const char* kernel, gapless_sim_kernel_body body, void* user,
+                                const size_t* parameter_bytes, size_t parameter_count) {
   if (kernel == nullptr || (parameter_count != 0 && parameter_bytes == nullptr)) {
-    return tool_error(CUDA_ERROR_INVALID_VALUE, "gapless_sim_register_kernel: a name and the sizes of the parameters are needed");
+    return tool_error(CUDA_ERROR_INVALID_VALUE,
+                      "gapless_sim_register_kernel: a name and the sizes of the parameters are needed");
   }
   Registry& all = registry();
   std::unique_lock lock(all.mutex);
@@ -195,9 +196,9 @@ GAPLESS_SIM_API cuLaunchKernelEx(const CUlaunchConfig* c, CUfunction f, void** p
                                                  parameters});
 }
 
-GAPLESS_SIM_API cuLaunchCooperativeKernel(CUfunction f, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
-                                          unsigned block_y, unsigned block_z, unsigned shared_bytes, CUstream stream,
-                                          void** parameters) {
+GAPLESS_SIM_API cuLaunchCooperativeKernel(CUfunction f, unsigned grid_x, unsigned grid_y, unsigned grid_z,
+                                          unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes,
+                                          CUstream stream, void** parameters) {
   GAPLESS_SIM_CALL("cuLaunchCooperativeKernel");
   return launch(reinterpret_cast<Function*>(f),
                 {{grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared_bytes, stream, parameters});

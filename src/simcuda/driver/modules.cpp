@@ -29,15 +29,25 @@ CUresult get_attribute(int* value, CUfunction_attribute attribute, const Functio
   GAPLESS_SIM_REQUIRE(value != nullptr);
   if (function == nullptr) return CUDA_ERROR_INVALID_HANDLE;
   switch (attribute) {
-    case CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK: *value = static_cast<int>(kMaximumThreads); return CUDA_SUCCESS;
-    case CU_FUNC_ATTRIBUTE_NUM_REGS: *value = 32; return CUDA_SUCCESS;
+    case CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK:
+      *value = static_cast<int>(kMaximumThreads);
+      return CUDA_SUCCESS;
+    case CU_FUNC_ATTRIBUTE_NUM_REGS:
+      *value = 32;
+      return CUDA_SUCCESS;
     case CU_FUNC_ATTRIBUTE_PTX_VERSION:
-    case CU_FUNC_ATTRIBUTE_BINARY_VERSION: *value = capability(); return CUDA_SUCCESS;
+    case CU_FUNC_ATTRIBUTE_BINARY_VERSION:
+      *value = capability();
+      return CUDA_SUCCESS;
     case CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES:
       *value = static_cast<int>(function->dynamic_shared_limit.load());
       return CUDA_SUCCESS;
-    case CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT: *value = -1; return CUDA_SUCCESS;
-    default: *value = 0; return attribute < CU_FUNC_ATTRIBUTE_MAX ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+    case CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT:
+      *value = -1;
+      return CUDA_SUCCESS;
+    default:
+      *value = 0;
+      return attribute < CU_FUNC_ATTRIBUTE_MAX ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
   }
 }
 
@@ -101,8 +111,8 @@ GAPLESS_SIM_API cuModuleGetLoadingMode(CUmoduleLoadingMode* mode) {
   return CUDA_SUCCESS;
 }
 
-GAPLESS_SIM_API cuLibraryLoadData(CUlibrary* out, const void* code, CUjit_option*, void**, unsigned, CUlibraryOption*, void**,
-                                  unsigned) {
+GAPLESS_SIM_API cuLibraryLoadData(CUlibrary* out, const void* code, CUjit_option*, void**, unsigned, CUlibraryOption*,
+                                  void**, unsigned) {
   GAPLESS_SIM_CALL("cuLibraryLoadData");
   CUmodule module = nullptr;
   const CUresult result = load(&module, code);
@@ -175,8 +185,8 @@ GAPLESS_SIM_API cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, CUfunct
   return active_blocks(blocks, function, block_size);
 }
 
-GAPLESS_SIM_API cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, CUfunction function, int block_size, size_t,
-                                                                     unsigned) {
+GAPLESS_SIM_API cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, CUfunction function, int block_size,
+                                                                     size_t, unsigned) {
   GAPLESS_SIM_CALL("cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags");
   return active_blocks(blocks, function, block_size);
 }

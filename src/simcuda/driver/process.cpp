@@ -65,7 +65,8 @@ __attribute__((destructor)) void write_stats_at_exit() {
   Process& p = process();
   if (p.machine.load() == nullptr || p.owner != getpid() || p.config.stats.empty()) return;
   const std::string path = stats_path(p);
-  if (!write_statistics(path)) std::fprintf(stderr, "gapless-sim: cannot write %s: %s\n", path.c_str(), std::strerror(errno));
+  if (!write_statistics(path))
+    std::fprintf(stderr, "gapless-sim: cannot write %s: %s\n", path.c_str(), std::strerror(errno));
 }
 
 }  // namespace

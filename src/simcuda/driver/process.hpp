@@ -10,8 +10,8 @@ namespace gapless::simcuda {
 
 using Machine = driver::sim::Machine;
 
-// Makes the machine from the options so far. Idempotent and thread-safe. 0, or the CUresult of cuInit: NOT_INITIALIZED in
-// a child forked after the machine was made (a real driver's state does not survive fork either), INVALID_VALUE when
+// Makes the machine from the options so far. Idempotent and thread-safe. 0, or the CUresult of cuInit: NOT_INITIALIZED
+// in a child forked after the machine was made (a real driver's state does not survive fork either), INVALID_VALUE when
 // GAPLESS_SIM cannot be read.
 int initialise();
 

@@ -30,11 +30,13 @@ int finish(const char* function, Result result) {
   if (result == Result::ok) return 0;
   const char* name = nullptr;
   cuGetErrorName(to_cuda(result), &name);
-  return tool_error(static_cast<int>(result), std::string(function) + ": " + (name != nullptr ? name : "unknown error"));
+  return tool_error(static_cast<int>(result),
+                    std::string(function) + ": " + (name != nullptr ? name : "unknown error"));
 }
 
 int no_device(const char* function, int device) {
-  return tool_error(CUDA_ERROR_INVALID_DEVICE, std::string(function) + ": no simulated device " + std::to_string(device));
+  return tool_error(CUDA_ERROR_INVALID_DEVICE,
+                    std::string(function) + ": no simulated device " + std::to_string(device));
 }
 
 }  // namespace
@@ -86,7 +88,8 @@ size_t gapless_sim_stats_json(char* buffer, size_t capacity) {
 int gapless_sim_write_stats(const char* path) {
   if (path == nullptr || !write_statistics(path)) {
     return tool_error(CUDA_ERROR_OPERATING_SYSTEM, std::string("gapless_sim_write_stats: cannot write ") +
-                                                       (path != nullptr ? path : "(null)") + ": " + std::strerror(errno));
+                                                       (path != nullptr ? path : "(null)") + ": " +
+                                                       std::strerror(errno));
   }
   return 0;
 }
@@ -95,7 +98,8 @@ int gapless_sim_issue(int device, void* stream, uint64_t operations) {
   Machine* m = machine_for_tools();
   if (!valid(m, device)) return no_device("gapless_sim_issue", device);
   for (uint64_t index = 0; index < operations; ++index) {
-    const Result result = m->submit(device, resolve_stream(stream), {.name = "gapless_sim_issue", .accesses = {}, .body = {}});
+    const Result result =
+        m->submit(device, resolve_stream(stream), {.name = "gapless_sim_issue", .accesses = {}, .body = {}});
     if (result != Result::ok) return finish("gapless_sim_issue", result);
   }
   return 0;

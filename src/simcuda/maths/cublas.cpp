@@ -113,16 +113,26 @@ GAPLESS_SIM_CUBLAS cublasGetAtomicsMode(cublasHandle_t handle, cublasAtomicsMode
 
 extern "C" GAPLESS_SIM_EXPORT const char* CUBLASWINAPI cublasGetStatusName(cublasStatus_t status) {
   switch (status) {
-    case CUBLAS_STATUS_SUCCESS: return "CUBLAS_STATUS_SUCCESS";
-    case CUBLAS_STATUS_NOT_INITIALIZED: return "CUBLAS_STATUS_NOT_INITIALIZED";
-    case CUBLAS_STATUS_ALLOC_FAILED: return "CUBLAS_STATUS_ALLOC_FAILED";
-    case CUBLAS_STATUS_INVALID_VALUE: return "CUBLAS_STATUS_INVALID_VALUE";
-    case CUBLAS_STATUS_ARCH_MISMATCH: return "CUBLAS_STATUS_ARCH_MISMATCH";
-    case CUBLAS_STATUS_MAPPING_ERROR: return "CUBLAS_STATUS_MAPPING_ERROR";
-    case CUBLAS_STATUS_EXECUTION_FAILED: return "CUBLAS_STATUS_EXECUTION_FAILED";
-    case CUBLAS_STATUS_INTERNAL_ERROR: return "CUBLAS_STATUS_INTERNAL_ERROR";
-    case CUBLAS_STATUS_NOT_SUPPORTED: return "CUBLAS_STATUS_NOT_SUPPORTED";
-    default: return "CUBLAS_STATUS_UNKNOWN";
+    case CUBLAS_STATUS_SUCCESS:
+      return "CUBLAS_STATUS_SUCCESS";
+    case CUBLAS_STATUS_NOT_INITIALIZED:
+      return "CUBLAS_STATUS_NOT_INITIALIZED";
+    case CUBLAS_STATUS_ALLOC_FAILED:
+      return "CUBLAS_STATUS_ALLOC_FAILED";
+    case CUBLAS_STATUS_INVALID_VALUE:
+      return "CUBLAS_STATUS_INVALID_VALUE";
+    case CUBLAS_STATUS_ARCH_MISMATCH:
+      return "CUBLAS_STATUS_ARCH_MISMATCH";
+    case CUBLAS_STATUS_MAPPING_ERROR:
+      return "CUBLAS_STATUS_MAPPING_ERROR";
+    case CUBLAS_STATUS_EXECUTION_FAILED:
+      return "CUBLAS_STATUS_EXECUTION_FAILED";
+    case CUBLAS_STATUS_INTERNAL_ERROR:
+      return "CUBLAS_STATUS_INTERNAL_ERROR";
+    case CUBLAS_STATUS_NOT_SUPPORTED:
+      return "CUBLAS_STATUS_NOT_SUPPORTED";
+    default:
+      return "CUBLAS_STATUS_UNKNOWN";
   }
 }
 
@@ -130,22 +140,22 @@ extern "C" GAPLESS_SIM_EXPORT const char* CUBLASWINAPI cublasGetStatusString(cub
   return cublasGetStatusName(status);
 }
 
-// Reductions answer into host memory in host pointer mode: the simulation's answer to every one of them is zero, as if the
-// device's memory were zeros, instead of whatever the caller's variable held.
-#define GAPLESS_SIM_REDUCTION(name, type, result_type)                                                        \
-  GAPLESS_SIM_CUBLAS name(cublasHandle_t handle, int, const type*, int, result_type* result) {                \
-    GAPLESS_SIM_MATHS_CALL(#name);                                                                            \
-    GAPLESS_SIM_REQUIRE_HANDLE(handle);                                                                       \
-    if (handle->pointer_mode == CUBLAS_POINTER_MODE_HOST && result != nullptr) *result = {};                  \
-    return static_cast<cublasStatus_t>(gapless_sim_routine(#name, handle));                                   \
+// Reductions answer into host memory in host pointer mode: the simulation's answer to every one of them is zero, as if
+// the device's memory were zeros, instead of whatever the caller's variable held.
+#define GAPLESS_SIM_REDUCTION(name, type, result_type)                                         \
+  GAPLESS_SIM_CUBLAS name(cublasHandle_t handle, int, const type*, int, result_type* result) { \
+    GAPLESS_SIM_MATHS_CALL(#name);                                                             \
+    GAPLESS_SIM_REQUIRE_HANDLE(handle);                                                        \
+    if (handle->pointer_mode == CUBLAS_POINTER_MODE_HOST && result != nullptr) *result = {};   \
+    return static_cast<cublasStatus_t>(gapless_sim_routine(#name, handle));                    \
   }
 
-#define GAPLESS_SIM_DOT(name, type)                                                                           \
-  GAPLESS_SIM_CUBLAS name(cublasHandle_t handle, int, const type*, int, const type*, int, type* result) {     \
-    GAPLESS_SIM_MATHS_CALL(#name);                                                                            \
-    GAPLESS_SIM_REQUIRE_HANDLE(handle);                                                                       \
-    if (handle->pointer_mode == CUBLAS_POINTER_MODE_HOST && result != nullptr) *result = {};                  \
-    return static_cast<cublasStatus_t>(gapless_sim_routine(#name, handle));                                   \
+#define GAPLESS_SIM_DOT(name, type)                                                                       \
+  GAPLESS_SIM_CUBLAS name(cublasHandle_t handle, int, const type*, int, const type*, int, type* result) { \
+    GAPLESS_SIM_MATHS_CALL(#name);                                                                        \
+    GAPLESS_SIM_REQUIRE_HANDLE(handle);                                                                   \
+    if (handle->pointer_mode == CUBLAS_POINTER_MODE_HOST && result != nullptr) *result = {};              \
+    return static_cast<cublasStatus_t>(gapless_sim_routine(#name, handle));                               \
   }
 
 GAPLESS_SIM_DOT(cublasSdot, float)

@@ -59,24 +59,24 @@ cublasStatus_t enqueue(const char* name, cudaStream_t stream) {
 
 #define GAPLESS_SIM_LT extern "C" GAPLESS_SIM_EXPORT cublasStatus_t CUBLASWINAPI
 
-#define GAPLESS_SIM_LT_DESCRIPTOR(kind, ...)                                                                                  \
-  GAPLESS_SIM_LT cublasLt##kind##Create(cublasLt##kind##_t* out __VA_OPT__(, ) __VA_ARGS__) {                                 \
-    GAPLESS_SIM_MATHS_CALL("cublasLt" #kind "Create");                                                                        \
-    return create(out);                                                                                                       \
-  }                                                                                                                           \
-  GAPLESS_SIM_LT cublasLt##kind##Destroy(cublasLt##kind##_t descriptor) {                                                     \
-    GAPLESS_SIM_MATHS_CALL("cublasLt" #kind "Destroy");                                                                       \
-    return destroy(descriptor);                                                                                               \
-  }                                                                                                                           \
-  GAPLESS_SIM_LT cublasLt##kind##SetAttribute(cublasLt##kind##_t descriptor, cublasLt##kind##Attributes_t attribute,          \
-                                              const void* value, size_t bytes) {                                              \
-    GAPLESS_SIM_MATHS_CALL("cublasLt" #kind "SetAttribute");                                                                  \
-    return set(descriptor, attribute, value, bytes);                                                                          \
-  }                                                                                                                           \
-  GAPLESS_SIM_LT cublasLt##kind##GetAttribute(cublasLt##kind##_t descriptor, cublasLt##kind##Attributes_t attribute,          \
-                                              void* value, size_t bytes, size_t* written) {                                   \
-    GAPLESS_SIM_MATHS_CALL("cublasLt" #kind "GetAttribute");                                                                  \
-    return get(descriptor, attribute, value, bytes, written);                                                                 \
+#define GAPLESS_SIM_LT_DESCRIPTOR(kind, ...)                                                                         \
+  GAPLESS_SIM_LT cublasLt##kind##Create(cublasLt##kind##_t* out __VA_OPT__(, ) __VA_ARGS__) {                        \
+    GAPLESS_SIM_MATHS_CALL("cublasLt" #kind "Create");                                                               \
+    return create(out);                                                                                              \
+  }                                                                                                                  \
+  GAPLESS_SIM_LT cublasLt##kind##Destroy(cublasLt##kind##_t descriptor) {                                            \
+    GAPLESS_SIM_MATHS_CALL("cublasLt" #kind "Destroy");                                                              \
+    return destroy(descriptor);                                                                                      \
+  }                                                                                                                  \
+  GAPLESS_SIM_LT cublasLt##kind##SetAttribute(cublasLt##kind##_t descriptor, cublasLt##kind##Attributes_t attribute, \
+                                              const void* value, size_t bytes) {                                     \
+    GAPLESS_SIM_MATHS_CALL("cublasLt" #kind "SetAttribute");                                                         \
+    return set(descriptor, attribute, value, bytes);                                                                 \
+  }                                                                                                                  \
+  GAPLESS_SIM_LT cublasLt##kind##GetAttribute(cublasLt##kind##_t descriptor, cublasLt##kind##Attributes_t attribute, \
+                                              void* value, size_t bytes, size_t* written) {                          \
+    GAPLESS_SIM_MATHS_CALL("cublasLt" #kind "GetAttribute");                                                         \
+    return get(descriptor, attribute, value, bytes, written);                                                        \
   }
 
 using cublasLtMatrixLayoutAttributes_t = cublasLtMatrixLayoutAttribute_t;
@@ -120,9 +120,10 @@ GAPLESS_SIM_LT cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
   return CUBLAS_STATUS_SUCCESS;
 }
 
-GAPLESS_SIM_LT cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t, const void*, const void*, cublasLtMatrixLayout_t,
-                              const void*, cublasLtMatrixLayout_t, const void*, const void*, cublasLtMatrixLayout_t, void*,
-                              cublasLtMatrixLayout_t, const cublasLtMatmulAlgo_t*, void*, size_t, cudaStream_t stream) {
+GAPLESS_SIM_LT cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t, const void*, const void*,
+                              cublasLtMatrixLayout_t, const void*, cublasLtMatrixLayout_t, const void*, const void*,
+                              cublasLtMatrixLayout_t, void*, cublasLtMatrixLayout_t, const cublasLtMatmulAlgo_t*, void*,
+                              size_t, cudaStream_t stream) {
   GAPLESS_SIM_MATHS_CALL("cublasLtMatmul");
   if (handle == nullptr) return CUBLAS_STATUS_NOT_INITIALIZED;
   return enqueue("cublasLtMatmul", stream);

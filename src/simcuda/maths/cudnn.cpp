@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// cuDNN: handle, version, and descriptors. The graph API (cudnnBackend*) is refused: gapless-sim turns PyTorch to the other
-// API by TORCH_CUDNN_V8_API_DISABLED=1.
+// cuDNN: handle, version, and descriptors. The graph API (cudnnBackend*) is refused: gapless-sim turns PyTorch to the
+// other API by TORCH_CUDNN_V8_API_DISABLED=1.
 #include "simcuda/internal.hpp"
 #include "simcuda/maths/cudnn_descriptors.hpp"
 #include "simcuda/trampoline.hpp"
@@ -62,10 +62,14 @@ GAPLESS_SIM_CUDNN cudnnGetProperty(libraryPropertyType type, int* value) {
 
 extern "C" GAPLESS_SIM_EXPORT const char* CUDNNWINAPI cudnnGetErrorString(cudnnStatus_t status) {
   switch (status) {
-    case CUDNN_STATUS_SUCCESS: return "CUDNN_STATUS_SUCCESS";
-    case CUDNN_STATUS_BAD_PARAM: return "CUDNN_STATUS_BAD_PARAM";
-    case CUDNN_STATUS_NOT_SUPPORTED: return "CUDNN_STATUS_NOT_SUPPORTED";
-    default: return "CUDNN_STATUS_UNKNOWN";
+    case CUDNN_STATUS_SUCCESS:
+      return "CUDNN_STATUS_SUCCESS";
+    case CUDNN_STATUS_BAD_PARAM:
+      return "CUDNN_STATUS_BAD_PARAM";
+    case CUDNN_STATUS_NOT_SUPPORTED:
+      return "CUDNN_STATUS_NOT_SUPPORTED";
+    default:
+      return "CUDNN_STATUS_UNKNOWN";
   }
 }
 
@@ -73,14 +77,14 @@ extern "C" GAPLESS_SIM_EXPORT void CUDNNWINAPI cudnnGetLastErrorString(char* mes
   if (message != nullptr && bytes != 0) message[0] = '\0';
 }
 
-#define GAPLESS_SIM_CUDNN_DESCRIPTOR(kind, kept)                                          \
-  GAPLESS_SIM_CUDNN cudnnCreate##kind##Descriptor(cudnn##kind##Descriptor_t* out) {       \
-    GAPLESS_SIM_MATHS_CALL("cudnnCreate" #kind "Descriptor");                             \
-    return create_descriptor<kept>(out);                                                  \
-  }                                                                                       \
+#define GAPLESS_SIM_CUDNN_DESCRIPTOR(kind, kept)                                           \
+  GAPLESS_SIM_CUDNN cudnnCreate##kind##Descriptor(cudnn##kind##Descriptor_t* out) {        \
+    GAPLESS_SIM_MATHS_CALL("cudnnCreate" #kind "Descriptor");                              \
+    return create_descriptor<kept>(out);                                                   \
+  }                                                                                        \
   GAPLESS_SIM_CUDNN cudnnDestroy##kind##Descriptor(cudnn##kind##Descriptor_t descriptor) { \
-    GAPLESS_SIM_MATHS_CALL("cudnnDestroy" #kind "Descriptor");                            \
-    return destroy_descriptor<kept>(descriptor);                                          \
+    GAPLESS_SIM_MATHS_CALL("cudnnDestroy" #kind "Descriptor");                             \
+    return destroy_descriptor<kept>(descriptor);                                           \
   }
 
 GAPLESS_SIM_CUDNN_DESCRIPTOR(Tensor, CudnnTensor)
@@ -100,8 +104,8 @@ GAPLESS_SIM_CUDNN cudnnSetTensorNdDescriptor(cudnnTensorDescriptor_t descriptor,
   return tensor_of(descriptor)->set(type, dimensions, sizes, strides);
 }
 
-GAPLESS_SIM_CUDNN cudnnGetTensorNdDescriptor(const cudnnTensorDescriptor_t descriptor, int requested, cudnnDataType_t* type,
-                                             int* dimensions, int sizes[], int strides[]) {
+GAPLESS_SIM_CUDNN cudnnGetTensorNdDescriptor(const cudnnTensorDescriptor_t descriptor, int requested,
+                                             cudnnDataType_t* type, int* dimensions, int sizes[], int strides[]) {
   GAPLESS_SIM_MATHS_CALL("cudnnGetTensorNdDescriptor");
   const CudnnTensor* tensor = tensor_of(descriptor);
   const int count = std::min(requested, tensor->dimensions);
@@ -119,8 +123,9 @@ GAPLESS_SIM_CUDNN cudnnSetFilterNdDescriptor(cudnnFilterDescriptor_t descriptor,
   return tensor_of(descriptor)->set(type, dimensions, sizes, nullptr);
 }
 
-GAPLESS_SIM_CUDNN cudnnGetFilterNdDescriptor(const cudnnFilterDescriptor_t descriptor, int requested, cudnnDataType_t* type,
-                                             cudnnTensorFormat_t* format, int* dimensions, int sizes[]) {
+GAPLESS_SIM_CUDNN cudnnGetFilterNdDescriptor(const cudnnFilterDescriptor_t descriptor, int requested,
+                                             cudnnDataType_t* type, cudnnTensorFormat_t* format, int* dimensions,
+                                             int sizes[]) {
   GAPLESS_SIM_MATHS_CALL("cudnnGetFilterNdDescriptor");
   const CudnnTensor* filter = tensor_of(descriptor);
   *type = filter->type;
@@ -160,8 +165,8 @@ GAPLESS_SIM_CUDNN cudnnBackendExecute(cudnnHandle_t, cudnnBackendDescriptor_t, c
   return CUDNN_STATUS_NOT_SUPPORTED;
 }
 
-GAPLESS_SIM_CUDNN cudnnBackendSetAttribute(cudnnBackendDescriptor_t, cudnnBackendAttributeName_t, cudnnBackendAttributeType_t,
-                                           int64_t, const void*) {
+GAPLESS_SIM_CUDNN cudnnBackendSetAttribute(cudnnBackendDescriptor_t, cudnnBackendAttributeName_t,
+                                           cudnnBackendAttributeType_t, int64_t, const void*) {
   GAPLESS_SIM_MATHS_CALL("cudnnBackendSetAttribute");
   return CUDNN_STATUS_NOT_SUPPORTED;
 }

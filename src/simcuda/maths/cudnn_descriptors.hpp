@@ -28,13 +28,17 @@ struct CudnnTensor {
   std::size_t element_bytes() const {
     switch (type) {
       case CUDNN_DATA_DOUBLE:
-      case CUDNN_DATA_INT64: return 8;
+      case CUDNN_DATA_INT64:
+        return 8;
       case CUDNN_DATA_HALF:
-      case CUDNN_DATA_BFLOAT16: return 2;
+      case CUDNN_DATA_BFLOAT16:
+        return 2;
       case CUDNN_DATA_INT8:
       case CUDNN_DATA_UINT8:
-      case CUDNN_DATA_BOOLEAN: return 1;
-      default: return 4;
+      case CUDNN_DATA_BOOLEAN:
+        return 1;
+      default:
+        return 4;
     }
   }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Recurrent networks: where each weight lies in the weight space, and how much scratch memory a pass takes. The layout is
-// this library's own: per pseudo-layer the input matrices of all gates, the recurrent ones, the projection, then the biases
-// in the same order. Scratch sizes are a rule of the simulation, not a measurement (see cudnn_sizes.cpp): a pass keeps the
-// gates' activations and the cell state of every time step.
+// Recurrent networks: where each weight lies in the weight space, and how much scratch memory a pass takes. The layout
+// is this library's own: per pseudo-layer the input matrices of all gates, the recurrent ones, the projection, then the
+// biases in the same order. Scratch sizes are a rule of the simulation, not a measurement (see cudnn_sizes.cpp): a pass
+// keeps the gates' activations and the cell state of every time step.
 #include "simcuda/maths/cudnn_descriptors.hpp"
 
 using namespace gapless::simcuda;
@@ -21,9 +21,12 @@ CudnnRnn* rnn_of(cudnnRNNDescriptor_t descriptor) {
 
 int gates_of(const CudnnRnn& rnn) {
   switch (rnn.mode) {
-    case CUDNN_LSTM: return 4;
-    case CUDNN_GRU: return 3;
-    default: return 1;
+    case CUDNN_LSTM:
+      return 4;
+    case CUDNN_GRU:
+      return 3;
+    default:
+      return 1;
   }
 }
 
@@ -54,9 +57,12 @@ std::size_t matrix_elements(const CudnnRnn& rnn, int pseudo_layer) {
 std::size_t bias_elements(const CudnnRnn& rnn) {
   const std::size_t one = size(gates_of(rnn)) * size(rnn.hidden_size);
   switch (rnn.bias) {
-    case CUDNN_RNN_NO_BIAS: return 0;
-    case CUDNN_RNN_DOUBLE_BIAS: return 2 * one;
-    default: return one;
+    case CUDNN_RNN_NO_BIAS:
+      return 0;
+    case CUDNN_RNN_DOUBLE_BIAS:
+      return 2 * one;
+    default:
+      return one;
   }
 }
 
@@ -97,8 +103,9 @@ GAPLESS_SIM_CUDNN cudnnSetRNNDescriptor_v8(cudnnRNNDescriptor_t descriptor, cudn
   return CUDNN_STATUS_SUCCESS;
 }
 
-GAPLESS_SIM_CUDNN cudnnSetRNNDataDescriptor(cudnnRNNDataDescriptor_t descriptor, cudnnDataType_t type, cudnnRNNDataLayout_t,
-                                            int max_length, int batch, int vector, const int[], void*) {
+GAPLESS_SIM_CUDNN cudnnSetRNNDataDescriptor(cudnnRNNDataDescriptor_t descriptor, cudnnDataType_t type,
+                                            cudnnRNNDataLayout_t, int max_length, int batch, int vector, const int[],
+                                            void*) {
   GAPLESS_SIM_MATHS_CALL("cudnnSetRNNDataDescriptor");
   if (descriptor == nullptr || max_length < 1 || batch < 1 || vector < 1) return CUDNN_STATUS_BAD_PARAM;
   *reinterpret_cast<CudnnRnnData*>(descriptor) = {type, max_length, batch, vector};
@@ -115,8 +122,8 @@ GAPLESS_SIM_CUDNN cudnnGetRNNWeightSpaceSize(cudnnHandle_t, cudnnRNNDescriptor_t
 
 GAPLESS_SIM_CUDNN cudnnGetRNNWeightParams(cudnnHandle_t, cudnnRNNDescriptor_t descriptor, int32_t pseudo_layer,
                                           size_t weight_bytes, const void* weights, int32_t linear,
-                                          cudnnTensorDescriptor_t matrix, void** matrix_address, cudnnTensorDescriptor_t bias,
-                                          void** bias_address) {
+                                          cudnnTensorDescriptor_t matrix, void** matrix_address,
+                                          cudnnTensorDescriptor_t bias, void** bias_address) {
   GAPLESS_SIM_MATHS_CALL("cudnnGetRNNWeightParams");
   if (descriptor == nullptr) return CUDNN_STATUS_BAD_PARAM;
   const CudnnRnn& rnn = *rnn_of(descriptor);
@@ -138,7 +145,7 @@ GAPLESS_SIM_CUDNN cudnnGetRNNWeightParams(cudnnHandle_t, cudnnRNNDescriptor_t de
     absent(matrix, matrix_address);
   } else {
     const bool recurrent = !projection && linear >= gates;
-    const std::size_t offset = projection ? size(gates) * (input_matrix + recurrent_matrix)
+    const std::size_t offset = projection  ? size(gates) * (input_matrix + recurrent_matrix)
                                : recurrent ? size(gates) * input_matrix + size(linear - gates) * recurrent_matrix
                                            : size(linear) * input_matrix;
     const int rows = projection ? rnn.projected_size : rnn.hidden_size;
@@ -148,16 +155,17 @@ GAPLESS_SIM_CUDNN cudnnGetRNNWeightParams(cudnnHandle_t, cudnnRNNDescriptor_t de
   }
 
   const bool input_side = linear < gates;
-  const bool has_bias = !projection && (rnn.bias == CUDNN_RNN_DOUBLE_BIAS ||
-                                        (rnn.bias == CUDNN_RNN_SINGLE_INP_BIAS && input_side) ||
-                                        (rnn.bias == CUDNN_RNN_SINGLE_REC_BIAS && !input_side));
+  const bool has_bias =
+      !projection && (rnn.bias == CUDNN_RNN_DOUBLE_BIAS || (rnn.bias == CUDNN_RNN_SINGLE_INP_BIAS && input_side) ||
+                      (rnn.bias == CUDNN_RNN_SINGLE_REC_BIAS && !input_side));
   if (!has_bias) {
     absent(bias, bias_address);
     return CUDNN_STATUS_SUCCESS;
   }
   const int place = rnn.bias == CUDNN_RNN_SINGLE_REC_BIAS ? linear - gates : linear;
   describe(bias, rnn, rnn.hidden_size, 1);
-  if (bias_address != nullptr) *bias_address = address(start + matrix_elements(rnn, pseudo_layer) + size(place) * hidden);
+  if (bias_address != nullptr)
+    *bias_address = address(start + matrix_elements(rnn, pseudo_layer) + size(place) * hidden);
   return CUDNN_STATUS_SUCCESS;
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// cuDNN functions that answer with a size or an algorithm. Workspace sizes of a real cuDNN come from heuristics that are not
-// public: the sizes here are a rule of the simulation (as many bytes as the input, at most 256 MiB; none for 1x1 filters,
-// which are plain matrix products), documented as such, and no measurement of a GPU.
+// cuDNN functions that answer with a size or an algorithm. Workspace sizes of a real cuDNN come from heuristics that
+// are not public: the sizes here are a rule of the simulation (as many bytes as the input, at most 256 MiB; none for
+// 1x1 filters, which are plain matrix products), documented as such, and no measurement of a GPU.
 #include <cstring>
 
 #include "simcuda/maths/cudnn_descriptors.hpp"
@@ -70,9 +70,11 @@ GAPLESS_SIM_CUDNN cudnnGetConvolutionBackwardDataAlgorithm_v7(cudnnHandle_t, Fil
   return answer(kBackwardData, workspace_bytes(dy, w), requested, found, results);
 }
 
-GAPLESS_SIM_CUDNN cudnnFindConvolutionBackwardDataAlgorithmEx(cudnnHandle_t, Filter w, const void*, Tensor dy, const void*,
-                                                              Convolution, Tensor, void*, const int requested, int* found,
-                                                              cudnnConvolutionBwdDataAlgoPerf_t* results, void*, size_t) {
+GAPLESS_SIM_CUDNN cudnnFindConvolutionBackwardDataAlgorithmEx(cudnnHandle_t, Filter w, const void*, Tensor dy,
+                                                              const void*, Convolution, Tensor, void*,
+                                                              const int requested, int* found,
+                                                              cudnnConvolutionBwdDataAlgoPerf_t* results, void*,
+                                                              size_t) {
   GAPLESS_SIM_MATHS_CALL("cudnnFindConvolutionBackwardDataAlgorithmEx");
   return answer(kBackwardData, workspace_bytes(dy, w), requested, found, results);
 }
@@ -91,15 +93,18 @@ GAPLESS_SIM_CUDNN cudnnGetConvolutionBackwardFilterAlgorithm_v7(cudnnHandle_t, T
   return answer(kBackwardFilter, workspace_bytes(x, dw), requested, found, results);
 }
 
-GAPLESS_SIM_CUDNN cudnnFindConvolutionBackwardFilterAlgorithmEx(cudnnHandle_t, Tensor x, const void*, Tensor, const void*,
-                                                                Convolution, Filter dw, void*, const int requested, int* found,
-                                                                cudnnConvolutionBwdFilterAlgoPerf_t* results, void*, size_t) {
+GAPLESS_SIM_CUDNN cudnnFindConvolutionBackwardFilterAlgorithmEx(cudnnHandle_t, Tensor x, const void*, Tensor,
+                                                                const void*, Convolution, Filter dw, void*,
+                                                                const int requested, int* found,
+                                                                cudnnConvolutionBwdFilterAlgoPerf_t* results, void*,
+                                                                size_t) {
   GAPLESS_SIM_MATHS_CALL("cudnnFindConvolutionBackwardFilterAlgorithmEx");
   return answer(kBackwardFilter, workspace_bytes(x, dw), requested, found, results);
 }
 
-GAPLESS_SIM_CUDNN cudnnGetConvolutionBackwardFilterWorkspaceSize(cudnnHandle_t, Tensor x, Tensor, Convolution, Filter dw,
-                                                                 cudnnConvolutionBwdFilterAlgo_t, size_t* bytes) {
+GAPLESS_SIM_CUDNN cudnnGetConvolutionBackwardFilterWorkspaceSize(cudnnHandle_t, Tensor x, Tensor, Convolution,
+                                                                 Filter dw, cudnnConvolutionBwdFilterAlgo_t,
+                                                                 size_t* bytes) {
   GAPLESS_SIM_MATHS_CALL("cudnnGetConvolutionBackwardFilterWorkspaceSize");
   *bytes = workspace_bytes(x, dw);
   return CUDNN_STATUS_SUCCESS;
@@ -108,24 +113,27 @@ GAPLESS_SIM_CUDNN cudnnGetConvolutionBackwardFilterWorkspaceSize(cudnnHandle_t, 
 // ---- batch normalisation: no scratch memory
 
 GAPLESS_SIM_CUDNN cudnnGetBatchNormalizationForwardTrainingExWorkspaceSize(cudnnHandle_t, cudnnBatchNormMode_t,
-                                                                           cudnnBatchNormOps_t, Tensor, Tensor, Tensor, Tensor,
-                                                                           const cudnnActivationDescriptor_t, size_t* bytes) {
+                                                                           cudnnBatchNormOps_t, Tensor, Tensor, Tensor,
+                                                                           Tensor, const cudnnActivationDescriptor_t,
+                                                                           size_t* bytes) {
   GAPLESS_SIM_MATHS_CALL("cudnnGetBatchNormalizationForwardTrainingExWorkspaceSize");
   *bytes = 0;
   return CUDNN_STATUS_SUCCESS;
 }
 
-GAPLESS_SIM_CUDNN cudnnGetBatchNormalizationBackwardExWorkspaceSize(cudnnHandle_t, cudnnBatchNormMode_t, cudnnBatchNormOps_t,
-                                                                    Tensor, Tensor, Tensor, Tensor, Tensor, Tensor,
-                                                                    const cudnnActivationDescriptor_t, size_t* bytes) {
+GAPLESS_SIM_CUDNN cudnnGetBatchNormalizationBackwardExWorkspaceSize(cudnnHandle_t, cudnnBatchNormMode_t,
+                                                                    cudnnBatchNormOps_t, Tensor, Tensor, Tensor, Tensor,
+                                                                    Tensor, Tensor, const cudnnActivationDescriptor_t,
+                                                                    size_t* bytes) {
   GAPLESS_SIM_MATHS_CALL("cudnnGetBatchNormalizationBackwardExWorkspaceSize");
   *bytes = 0;
   return CUDNN_STATUS_SUCCESS;
 }
 
 GAPLESS_SIM_CUDNN cudnnGetBatchNormalizationTrainingExReserveSpaceSize(cudnnHandle_t, cudnnBatchNormMode_t,
-                                                                       cudnnBatchNormOps_t, const cudnnActivationDescriptor_t,
-                                                                       Tensor, size_t* bytes) {
+                                                                       cudnnBatchNormOps_t,
+                                                                       const cudnnActivationDescriptor_t, Tensor,
+                                                                       size_t* bytes) {
   GAPLESS_SIM_MATHS_CALL("cudnnGetBatchNormalizationTrainingExReserveSpaceSize");
   *bytes = 0;
   return CUDNN_STATUS_SUCCESS;
@@ -133,8 +141,9 @@ GAPLESS_SIM_CUDNN cudnnGetBatchNormalizationTrainingExReserveSpaceSize(cudnnHand
 
 // ---- connectionist temporal classification: as much scratch memory as the probabilities take
 
-GAPLESS_SIM_CUDNN cudnnGetCTCLossWorkspaceSize(cudnnHandle_t, Tensor probabilities, Tensor, const int*, const int*, const int*,
-                                               cudnnCTCLossAlgo_t, cudnnCTCLossDescriptor_t, size_t* bytes) {
+GAPLESS_SIM_CUDNN cudnnGetCTCLossWorkspaceSize(cudnnHandle_t, Tensor probabilities, Tensor, const int*, const int*,
+                                               const int*, cudnnCTCLossAlgo_t, cudnnCTCLossDescriptor_t,
+                                               size_t* bytes) {
   GAPLESS_SIM_MATHS_CALL("cudnnGetCTCLossWorkspaceSize");
   *bytes = tensor_of(probabilities)->bytes();
   return CUDNN_STATUS_SUCCESS;

@@ -59,7 +59,8 @@ GAPLESS_SIM_RUNTIME_API cudaMemcpy(void* to, const void* from, size_t bytes, cud
   return copy(to, from, bytes, kind);
 }
 
-GAPLESS_SIM_RUNTIME_API cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+GAPLESS_SIM_RUNTIME_API cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
+                                        cudaStream_t stream) {
   GAPLESS_SIM_RUNTIME_CONTEXT_CALL("cudaMemcpyAsync");
   return copy_async(to, from, bytes, kind, stream);
 }
@@ -98,7 +99,8 @@ GAPLESS_SIM_RUNTIME_API cudaMemcpyToSymbol(const void* symbol, const void* from,
   return error == cudaSuccess ? copy(to, from, bytes, kind) : finish(error);
 }
 
-GAPLESS_SIM_RUNTIME_API cudaMemcpyFromSymbol(void* to, const void* symbol, size_t bytes, size_t offset, cudaMemcpyKind kind) {
+GAPLESS_SIM_RUNTIME_API cudaMemcpyFromSymbol(void* to, const void* symbol, size_t bytes, size_t offset,
+                                             cudaMemcpyKind kind) {
   GAPLESS_SIM_RUNTIME_CONTEXT_CALL("cudaMemcpyFromSymbol");
   void* from = nullptr;
   const cudaError_t error = inside_variable(symbol, offset, bytes, from);
@@ -139,6 +141,6 @@ GAPLESS_SIM_RUNTIME_API cudaMemset2D(void* to, size_t pitch, int value, size_t w
 GAPLESS_SIM_RUNTIME_API cudaMemset2DAsync(void* to, size_t pitch, int value, size_t width, size_t height,
                                           cudaStream_t stream) {
   GAPLESS_SIM_RUNTIME_CONTEXT_CALL("cudaMemset2DAsync");
-  return finish(
-      cuMemsetD2D8Async(address_of(to), pitch, static_cast<unsigned char>(value), width, height, resolve_stream(stream)));
+  return finish(cuMemsetD2D8Async(address_of(to), pitch, static_cast<unsigned char>(value), width, height,
+                                  resolve_stream(stream)));
 }

@@ -23,9 +23,10 @@ GAPLESS_SIM_RUNTIME_API cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCap
   return finish(result);
 }
 
-GAPLESS_SIM_RUNTIME_API cudaStreamGetCaptureInfo(cudaStream_t stream, cudaStreamCaptureStatus* status, unsigned long long* id,
-                                                 cudaGraph_t* graph, const cudaGraphNode_t** dependencies,
-                                                 const cudaGraphEdgeData** edges, size_t* count) {
+GAPLESS_SIM_RUNTIME_API cudaStreamGetCaptureInfo(cudaStream_t stream, cudaStreamCaptureStatus* status,
+                                                 unsigned long long* id, cudaGraph_t* graph,
+                                                 const cudaGraphNode_t** dependencies, const cudaGraphEdgeData** edges,
+                                                 size_t* count) {
   GAPLESS_SIM_RUNTIME_CONTEXT_CALL("cudaStreamGetCaptureInfo");
   if (status == nullptr) return finish(cudaErrorInvalidValue);
   CUstreamCaptureStatus found{};
@@ -53,12 +54,14 @@ GAPLESS_SIM_RUNTIME_API cudaGraphInstantiate(cudaGraphExec_t* out, cudaGraph_t g
   return finish(cuGraphInstantiate(out, graph, flags));
 }
 
-GAPLESS_SIM_RUNTIME_API cudaGraphInstantiateWithFlags(cudaGraphExec_t* out, cudaGraph_t graph, unsigned long long flags) {
+GAPLESS_SIM_RUNTIME_API cudaGraphInstantiateWithFlags(cudaGraphExec_t* out, cudaGraph_t graph,
+                                                      unsigned long long flags) {
   GAPLESS_SIM_RUNTIME_CONTEXT_CALL("cudaGraphInstantiateWithFlags");
   return finish(cuGraphInstantiate(out, graph, flags));
 }
 
-GAPLESS_SIM_RUNTIME_API cudaGraphExecUpdate(cudaGraphExec_t exec, cudaGraph_t graph, cudaGraphExecUpdateResultInfo* info) {
+GAPLESS_SIM_RUNTIME_API cudaGraphExecUpdate(cudaGraphExec_t exec, cudaGraph_t graph,
+                                            cudaGraphExecUpdateResultInfo* info) {
   GAPLESS_SIM_RUNTIME_CONTEXT_CALL("cudaGraphExecUpdate");
   if (info == nullptr) return finish(cudaErrorInvalidValue);
   CUgraphExecUpdateResultInfo found{};

@@ -53,12 +53,14 @@ int attribute(CUfunction function, CUfunction_attribute which) {
 
 extern "C" {
 
-GAPLESS_SIM_EXPORT unsigned __cudaPushCallConfiguration(dim3 grid, dim3 block, std::size_t shared_bytes, CUstream_st* stream) {
+GAPLESS_SIM_EXPORT unsigned __cudaPushCallConfiguration(dim3 grid, dim3 block, std::size_t shared_bytes,
+                                                        CUstream_st* stream) {
   pushed().push_back({grid, block, shared_bytes, stream});
   return 0;
 }
 
-GAPLESS_SIM_EXPORT cudaError_t __cudaPopCallConfiguration(dim3* grid, dim3* block, std::size_t* shared_bytes, void* stream) {
+GAPLESS_SIM_EXPORT cudaError_t __cudaPopCallConfiguration(dim3* grid, dim3* block, std::size_t* shared_bytes,
+                                                          void* stream) {
   if (pushed().empty()) return finish(cudaErrorMissingConfiguration);
   const Configuration top = pushed().back();
   pushed().pop_back();
@@ -83,8 +85,8 @@ GAPLESS_SIM_EXPORT cudaError_t __cudaLaunchKernel_ptsz(cudaKernel_t kernel, dim3
 }
 }
 
-GAPLESS_SIM_RUNTIME_API cudaLaunchKernel(const void* symbol, dim3 grid, dim3 block, void** parameters, size_t shared_bytes,
-                                         cudaStream_t stream) {
+GAPLESS_SIM_RUNTIME_API cudaLaunchKernel(const void* symbol, dim3 grid, dim3 block, void** parameters,
+                                         size_t shared_bytes, cudaStream_t stream) {
   GAPLESS_SIM_RUNTIME_CALL("cudaLaunchKernel");
   return launch_symbol(symbol, {grid, block, shared_bytes, stream}, parameters);
 }
@@ -137,8 +139,9 @@ GAPLESS_SIM_RUNTIME_API cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* block
   return active_blocks(blocks, symbol, block_size, shared_bytes);
 }
 
-GAPLESS_SIM_RUNTIME_API cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, const void* symbol, int block_size,
-                                                                               size_t shared_bytes, unsigned) {
+GAPLESS_SIM_RUNTIME_API cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, const void* symbol,
+                                                                               int block_size, size_t shared_bytes,
+                                                                               unsigned) {
   GAPLESS_SIM_RUNTIME_CONTEXT_CALL("cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags");
   return active_blocks(blocks, symbol, block_size, shared_bytes);
 }

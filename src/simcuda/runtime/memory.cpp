@@ -89,7 +89,8 @@ GAPLESS_SIM_RUNTIME_API cudaMallocAsync(void** out, size_t bytes, cudaStream_t s
   GAPLESS_SIM_RUNTIME_CONTEXT_CALL("cudaMallocAsync");
   if (out == nullptr) return finish(cudaErrorInvalidValue);
   *out = nullptr;
-  return bytes == 0 ? cudaSuccess : finish(cuMemAllocAsync(reinterpret_cast<CUdeviceptr*>(out), bytes, resolve_stream(stream)));
+  return bytes == 0 ? cudaSuccess
+                    : finish(cuMemAllocAsync(reinterpret_cast<CUdeviceptr*>(out), bytes, resolve_stream(stream)));
 }
 
 GAPLESS_SIM_RUNTIME_API cudaMallocFromPoolAsync(void** out, size_t bytes, cudaMemPool_t pool, cudaStream_t stream) {

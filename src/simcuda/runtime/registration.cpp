@@ -49,8 +49,7 @@ GAPLESS_SIM_EXPORT void** __cudaRegisterFatBinary(void* image) {
   return new void*(image);
 }
 
-GAPLESS_SIM_EXPORT void __cudaRegisterFatBinaryEnd(void**) {
-}
+GAPLESS_SIM_EXPORT void __cudaRegisterFatBinaryEnd(void**) {}
 
 GAPLESS_SIM_EXPORT void __cudaUnregisterFatBinary(void** handle) {
   delete handle;
@@ -60,8 +59,8 @@ GAPLESS_SIM_EXPORT char __cudaInitModule(void**) {
   return 0;
 }
 
-GAPLESS_SIM_EXPORT void __cudaRegisterFunction(void**, const char* host, char*, const char* name, int, uint3*, uint3*, dim3*,
-                                               dim3*, int*) {
+GAPLESS_SIM_EXPORT void __cudaRegisterFunction(void**, const char* host, char*, const char* name, int, uint3*, uint3*,
+                                               dim3*, dim3*, int*) {
   const CUfunction function = gapless_sim_function(name);
   std::unique_lock lock(registered().mutex);
   registered().functions[host] = function;

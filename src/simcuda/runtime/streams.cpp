@@ -80,7 +80,8 @@ GAPLESS_SIM_RUNTIME_API cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t fun
   return finish(cuLaunchHostFunc(resolve_stream(stream), function, user));
 }
 
-GAPLESS_SIM_RUNTIME_API cudaStreamAddCallback(cudaStream_t stream, cudaStreamCallback_t callback, void* user, unsigned flags) {
+GAPLESS_SIM_RUNTIME_API cudaStreamAddCallback(cudaStream_t stream, cudaStreamCallback_t callback, void* user,
+                                              unsigned flags) {
   GAPLESS_SIM_RUNTIME_CONTEXT_CALL("cudaStreamAddCallback");
   if (callback == nullptr) return finish(cudaErrorInvalidValue);
   auto kept = std::make_unique<Callback>(Callback{callback, user});

@@ -93,10 +93,10 @@ void set_sim_environment(const SimOptions& options, const SimLibraries& librarie
   setenv("GAPLESS_SIM_MAIN_PID", std::to_string(getpid()).c_str(), 1);
   if (!options.capability.empty()) setenv("GAPLESS_SIM_CAPABILITY", options.capability.c_str(), 1);
 
-  set_default("TORCH_CUDNN_V8_API_DISABLED", "1");           // cuDNN's graph API has no stand-in
-  set_default("TRITON_LIBCUDA_PATH", libraries.directory);   // Triton looks for the driver with ldconfig otherwise
-  set_default("TORCH_CUDA_EXPANDABLE_SEGMENTS_IPC", "0");    // torch 2.15 would ask NVML, which has no stand-in
-  set_default("PYTHONHASHSEED", "0");                        // the order of sets decides the order of frees
+  set_default("TORCH_CUDNN_V8_API_DISABLED", "1");          // cuDNN's graph API has no stand-in
+  set_default("TRITON_LIBCUDA_PATH", libraries.directory);  // Triton looks for the driver with ldconfig otherwise
+  set_default("TORCH_CUDA_EXPANDABLE_SEGMENTS_IPC", "0");   // torch 2.15 would ask NVML, which has no stand-in
+  set_default("PYTHONHASHSEED", "0");                       // the order of sets decides the order of frees
 }
 
 bool disable_address_randomisation() {

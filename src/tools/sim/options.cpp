@@ -23,9 +23,12 @@ struct Option {
 std::vector<Option> options_of(SimOptions& out) {
   driver::sim::Config& machine = out.machine;
   return {
-      {"--size", true, [&](std::string_view v) { return driver::sim::parse_size(v, machine.size) && machine.size > 0; }},
+      {"--size", true,
+       [&](std::string_view v) { return driver::sim::parse_size(v, machine.size) && machine.size > 0; }},
       {"--devices", true,
-       [&](std::string_view v) { return parse_number(v, machine.devices) && machine.devices >= 1 && machine.devices <= 64; }},
+       [&](std::string_view v) {
+         return parse_number(v, machine.devices) && machine.devices >= 1 && machine.devices <= 64;
+       }},
       {"--other-process-bytes", true, [&](std::string_view v) { return driver::sim::parse_size(v, machine.other); }},
       {"--seed", true, [&](std::string_view v) { return parse_number(v, machine.seed); }},
       {"--completion", true, [&](std::string_view v) { return driver::sim::parse_completion(v, machine); }},

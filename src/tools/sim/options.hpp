@@ -11,8 +11,8 @@ namespace gapless::tools {
 
 struct SimOptions {
   driver::sim::Config machine;
-  std::string capability;             // empty: the default of the simulation
-  bool gapless = false;               // preload gapless too
+  std::string capability;  // empty: the default of the simulation
+  bool gapless = false;    // preload gapless too
   bool help = false;
   std::vector<std::string> command;
 };
