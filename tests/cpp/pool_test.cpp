@@ -124,33 +124,60 @@ TEST_F(PoolTest, ACheckpointBringsBlocksBack) {
 }
 
 TEST_F(PoolTest, ASourceGivesTheSegments) {
-  // What the source hands out must be device memory; a block of another pool is.
-  const auto lent = std::make_shared<std::vector<Block>>();
-  std::size_t asked = 0;
+  // What a source hands out must be device memory that this allocator does not know; a block of another allocator is.
+  Allocator other = Allocator::open(plain());
+  Block memory = other.device(0).allocate(64 * kMiB);
+  struct Ledger {
+    std::size_t given = 0;
+    std::size_t returned = 0;
+  };
+  const auto ledger = std::make_shared<Ledger>();
   {
     SegmentSource source;
-    source.allocate = [&, lent](int device, Stream stream, std::size_t bytes) -> void* {
-      asked += bytes;
-      lent->push_back(allocator.device(device).allocate(bytes, stream));
-      return lent->back().data();
+    source.allocate = [&memory, ledger](int, Stream, std::size_t bytes) -> void* {
+      if (ledger->given != 0 || bytes > memory.size()) return nullptr;
+      ledger->given = bytes;
+      return memory.data();
     };
-    source.deallocate = [lent](int, void* segment, std::size_t) {
-      std::erase_if(*lent, [&](const Block& block) { return block.data() == segment; });
+    source.deallocate = [&memory, ledger](int, void* segment, std::size_t bytes) {
+      EXPECT_EQ(segment, memory.data());
+      ledger->returned += bytes;
     };
     Pool pool = gpu.make_pool(Pool::unique_id(), std::move(source));
     Block block;
     {
       const PoolScope scope = pool.scope();
       block = gpu.allocate(3 * kMiB);
+      EXPECT_EQ(gpu.try_allocate(128 * kMiB).status(), Status::out_of_memory) << "the source has no more";
     }
-    EXPECT_GE(asked, 3 * kMiB);
-    ASSERT_EQ(lent->size(), 1U);
-    EXPECT_GE(block.data(), lent->front().data());
+    EXPECT_GE(ledger->given, 3 * kMiB);
+    const auto offset =
+        reinterpret_cast<std::uintptr_t>(block.data()) - reinterpret_cast<std::uintptr_t>(memory.data());
+    EXPECT_LT(offset, ledger->given);
     block.reset();
     pool.trim();
   }
-  EXPECT_TRUE(lent->empty()) << "every segment went back";
-  EXPECT_EQ(lent.use_count(), 1) << "the source was destroyed";
+  EXPECT_EQ(ledger->returned, ledger->given) << "every segment went back";
+  EXPECT_EQ(ledger.use_count(), 1) << "the source was destroyed";
+  memory.reset();
+  other.close();
+}
+
+TEST_F(PoolTest, ASecondSourceIsNotNeededAndNotLost) {
+  const auto alive = std::make_shared<int>(0);
+  const auto source = [&] {
+    SegmentSource made;
+    made.allocate = [alive](int, Stream, std::size_t) -> void* { return nullptr; };
+    made.deallocate = [alive](int, void*, std::size_t) {};
+    return made;
+  };
+  {
+    const Pool first = gpu.make_pool(Pool::unique_id(), source());
+    EXPECT_EQ(alive.use_count(), 3);
+    const Pool second = gpu.make_pool(first.id(), source());
+    EXPECT_EQ(alive.use_count(), 3) << "the pool keeps the first source, the second is gone";
+  }
+  EXPECT_EQ(alive.use_count(), 1);
 }
 
 TEST_F(PoolTest, FlagsAreAccepted) {

@@ -23,7 +23,7 @@ namespace gapless {
 using PoolId = gapless_pool_id;
 
 /// Where a pool gets its segments, when not from gapless itself. Both run with no lock of gapless held and must not
-/// throw.
+/// throw. The memory must not be a block of the same allocator: an address would then mean two blocks.
 struct SegmentSource {
   /// Returns device memory of at least `bytes` for `stream`, or null when there is none.
   std::function<void*(int device, Stream stream, std::size_t bytes)> allocate;
