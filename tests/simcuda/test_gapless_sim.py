@@ -75,6 +75,14 @@ class Commands(unittest.TestCase):
         self.assertTrue(result.stdout.startswith(first + ":"), result.stdout)
 
 
+    def test_gapless_is_preloaded_last(self):
+        result = run("--gapless", "--", "sh", "-c", "echo $LD_PRELOAD")
+        if (LIBRARIES.parent / "libgapless_preload.so").exists():
+            self.assertEqual(os.path.basename(result.stdout.strip().split(":")[-1]), "libgapless_preload.so")
+        else:
+            self.assertEqual(result.returncode, 125)
+
+
 class Statistics(unittest.TestCase):
     def stats_of(self, *arguments, **options):
         with tempfile.TemporaryDirectory() as folder:
