@@ -7,28 +7,29 @@ using gapless::Status;
 using gapless::capi::bad_struct;
 using gapless::capi::null_argument;
 using gapless::capi::on_device;
+using gapless::capi::on_used_device;
 using gapless::engine::DeviceAllocator;
 
 extern "C" {
 
 gapless_status gapless_get_stats(gapless_allocator* allocator, int32_t device, gapless_stats* out) {
-  return on_device(allocator, device, [&](DeviceAllocator& one) {
+  return on_used_device(allocator, device, [&](DeviceAllocator* one) {
     gapless_stats stats{};
-    one.read_stats(stats);
+    if (one != nullptr) one->read_stats(stats);
     return gapless::capi::write_struct(stats, out) ? Status::ok : bad_struct();
   });
 }
 
 gapless_status gapless_reset_peak_stats(gapless_allocator* allocator, int32_t device) {
-  return on_device(allocator, device, [](DeviceAllocator& one) {
-    one.reset_peaks();
+  return on_used_device(allocator, device, [](DeviceAllocator* one) {
+    if (one != nullptr) one->reset_peaks();
     return Status::ok;
   });
 }
 
 gapless_status gapless_reset_accumulated_stats(gapless_allocator* allocator, int32_t device) {
-  return on_device(allocator, device, [](DeviceAllocator& one) {
-    one.reset_accumulated();
+  return on_used_device(allocator, device, [](DeviceAllocator* one) {
+    if (one != nullptr) one->reset_accumulated();
     return Status::ok;
   });
 }
@@ -50,9 +51,9 @@ gapless_status gapless_get_limit(gapless_allocator* allocator, int32_t device, s
 
 gapless_status gapless_trim(gapless_allocator* allocator, int32_t device, gapless_pool_id pool, size_t keep,
                             size_t* released) {
-  return on_device(allocator, device, [&](DeviceAllocator& one) {
+  return on_used_device(allocator, device, [&](DeviceAllocator* one) {
     uint64_t bytes = 0;
-    const Status status = one.trim(pool, keep, bytes);
+    const Status status = one != nullptr ? one->trim(pool, keep, bytes) : Status::ok;
     if (status == Status::ok && released != nullptr) *released = bytes;
     return status;
   });

@@ -29,8 +29,13 @@ Status Allocator::open(std::unique_ptr<driver::DriverOps> ops, const config::Opt
 }
 
 Status Allocator::device_count(int& out) {
+  out = known_devices_.load(std::memory_order_relaxed);
+  if (out > 0) return Status::ok;
   const Result result = ops_->device_count(out);
-  if (result == Result::ok) return Status::ok;
+  if (result == Result::ok) {
+    known_devices_.store(out, std::memory_order_relaxed);
+    return Status::ok;
+  }
   return base::fail_driver("cuDeviceGetCount", static_cast<int>(result), ops_->result_name(result));
 }
 
@@ -80,6 +85,13 @@ Status Allocator::device(int device, DeviceAllocator*& out) {
   if (static_cast<unsigned>(device) >= kMostDevices) return no_such_device(device);
   out = slot(device).load(std::memory_order_acquire);
   return out != nullptr ? Status::ok : bring_up(device, out);
+}
+
+Status Allocator::peek(int device, DeviceAllocator*& out) {
+  const int known = known_devices_.load(std::memory_order_relaxed);
+  if (static_cast<unsigned>(device) >= kMostDevices || (known > 0 && device >= known)) return no_such_device(device);
+  out = slot(device).load(std::memory_order_acquire);
+  return Status::ok;
 }
 
 Status Allocator::locate(const void* pointer, DeviceAllocator*& device, const vmm::Region*& region) {

@@ -41,6 +41,9 @@ class Allocator {
 
   // The device's allocator, brought up at first use. Errors: INVALID_ARGUMENT, UNSUPPORTED (no virtual memory), DRIVER.
   Status device(int device, DeviceAllocator*& out);
+  // The same, but null for one that has not been used yet: what is read about it needs no driver. Errors:
+  // INVALID_ARGUMENT.
+  Status peek(int device, DeviceAllocator*& out);
   // The device that holds an address and where. Errors: UNKNOWN_POINTER.
   Status locate(const void* pointer, DeviceAllocator*& device, const vmm::Region*& region);
   Status probe(int device);
@@ -72,7 +75,8 @@ class Allocator {
   vmm::AddressMap addresses_;
   Shared shared_;
   std::vector<std::atomic<DeviceAllocator*>> slots_;
-  base::RegistryLock lock_;  // the members below
+  std::atomic<int> known_devices_{0};  // 0: not asked yet
+  base::RegistryLock lock_;            // the members below
   config::Options options_;
   std::vector<std::unique_ptr<DeviceAllocator>> owned_;
 };

@@ -43,7 +43,9 @@ bool Backing::usable(BackedHeap& heap, stream::StreamState& owner, std::uint32_t
 }
 
 void Backing::need_edge(BackedHeap& heap, stream::StreamState& owner, std::uint32_t stamp) {
-  if (&owner == heap.stream || StreamOrder::known_complete(owner, stamp)) return;
+  if (StreamOrder::known_complete(owner, stamp)) return;
+  fresh_use_ = true;
+  if (&owner == heap.stream) return;
   for (Edge& edge : edges_)
     if (edge.stream == &owner) {
       edge.stamp = std::max(edge.stamp, stamp);
@@ -179,7 +181,7 @@ void Backing::undo(vmm::Transaction& transaction) {
     transaction.undo(created_);
   }
   for (const HandleId id : created_) {
-    if (state_.ops.release(state_.ledger[id].handle) != Result::ok) {
+    if (state_.ledger[id].mappings > 0 || state_.ops.release(state_.ledger[id].handle) != Result::ok) {
       state_.ledger.list(id);  // it exists and counts; the next miss uses it
       const std::lock_guard guard(state_.fast);
       state_.counters.on_reserved(heap::SizeClass::large, static_cast<std::int64_t>(state_.granule));
@@ -192,10 +194,21 @@ void Backing::undo(vmm::Transaction& transaction) {
   }
 }
 
-void Backing::commit(vmm::Transaction& transaction, BackedHeap& heap) {
+// The free blocks that share the first and the last slot lie on the new handles too: from now on their last use is what
+// those handles were used for, which is over when this stream's present epoch is.
+void Backing::touch_neighbours(BackedHeap& heap, Units offset) {
+  heap::BlockPool& blocks = heap.heap.pool();
+  const heap::Block& block = blocks[heap.heap.block_at(offset)];
+  for (const heap::BlockId id : {block.prev, block.next})
+    if (id != heap::kNoBlock && blocks[id].is_free())
+      blocks[id].stamp = std::max(blocks[id].stamp, heap.stream->epoch());
+}
+
+void Backing::commit(vmm::Transaction& transaction, BackedHeap& heap, Units offset) {
   const auto granule = static_cast<std::int64_t>(state_.granule);
   const std::lock_guard guard(state_.fast);
   transaction.commit();
+  if (fresh_use_) touch_neighbours(heap, offset);
   Counters& counters = state_.counters;
   for (const vmm::Transaction::Left& left : transaction.left())
     counters.on_reserved_moved(state_.heap_of_space[left.space]->size_class(), heap.size_class(), granule);
@@ -224,6 +237,7 @@ Backed Backing::attempt(vmm::Transaction& transaction, BackedHeap& heap, Units o
   const RungBytes rungs_before = rungs;
   edges_.clear();
   conflict_stamp_ = 0;
+  fresh_use_ = false;
   driver_full_ = false;
   create_error_ = Result::ok;
   transaction.begin(heap.space);
@@ -283,7 +297,7 @@ Backed Backing::attempt(vmm::Transaction& transaction, BackedHeap& heap, Units o
     static_cast<void>(base::fail_driver(call, static_cast<int>(result), state_.ops.result_name(result)));
     return Backed::failed;
   }
-  commit(transaction, heap);
+  commit(transaction, heap, offset);
   if (misses) {
     const std::lock_guard guard(state_.fast);
     state_.counters.misses++;

@@ -57,7 +57,8 @@ class Backing {
   void need_edge(BackedHeap& heap, stream::StreamState& owner, std::uint32_t stamp);
   bool connect(BackedHeap& heap);
   void undo(vmm::Transaction& transaction);
-  void commit(vmm::Transaction& transaction, BackedHeap& heap);
+  void commit(vmm::Transaction& transaction, BackedHeap& heap, Units offset);
+  void touch_neighbours(BackedHeap& heap, Units offset);
   void unmap_left(vmm::Transaction& transaction);
 
   DeviceState& state_;
@@ -65,6 +66,7 @@ class Backing {
   std::vector<Victim> victims_;
   std::vector<vmm::HandleId> created_;
   std::uint32_t conflict_stamp_ = 0;
+  bool fresh_use_ = false;  // some handle's last use is not known to be over
   bool driver_full_ = false;
   driver::Result create_error_ = driver::Result::ok;
   // The free block in which the last handle was found idle: neighbours mostly lie in the same.

@@ -251,7 +251,7 @@ Status Ladder::climb_locked(const Request& request, std::unique_lock<base::MapLo
       state_.counters.alloc_retries++;
       step = once();
     }
-    if (step == Step::no_memory && !capturing && wait_for_everything(state_)) {
+    if (step == Step::no_memory && !capturing && wait_for_everything(state_) == Status::ok) {
       state_.counters.alloc_retries++;
       settle_pending(state_, Settle::wait);
       release_all_empty_segments(state_, pools_);

@@ -87,13 +87,23 @@ void note_oom(DeviceState& state, driver::Stream stream, const gapless_oom_recor
   if (any != nullptr) note_event(state, GAPLESS_EVENT_OOM, *any, record.driver_free_bytes, record.rounded_bytes, 0);
 }
 
-bool wait_for_everything(DeviceState& state) {
+Status wait_for_everything(DeviceState& state) {
   std::vector<stream::StreamState*> streams;
   for (const auto& stream : state.streams) streams.push_back(stream.get());
-  if (!state.order.host_wait_all(streams)) return false;
+  const driver::Result result = state.order.host_wait_all(streams);
+  switch (result) {
+    case driver::Result::ok:
+      break;
+    case driver::Result::stream_capture_unsupported:
+    case driver::Result::stream_capture_implicit:
+    case driver::Result::stream_capture_invalidated:
+      return base::fail(Status::in_capture, "the device cannot be waited for while a stream captures");
+    default:
+      return base::fail_driver("cuCtxSynchronize", static_cast<int>(result), state.ops.result_name(result));
+  }
   const std::lock_guard guard(state.fast);
   state.counters.sync_all_streams++;
-  return true;
+  return Status::ok;
 }
 
 std::uint64_t release_all_empty_segments(DeviceState& state, PrivatePools& pools) {

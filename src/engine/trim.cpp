@@ -102,8 +102,7 @@ Status trim(DeviceState& state, PrivatePools& pools, PrivatePool* pool, std::uin
   released = 0;
   settle_pending(state, Settle::wait);
   // Memory goes back to the device only when nothing uses it any more.
-  if (!wait_for_everything(state))
-    return base::fail(Status::in_capture, "memory cannot be given back while a stream captures");
+  if (const Status waited = wait_for_everything(state); waited != Status::ok) return waited;
   pools.reap();
   if (pool != nullptr && pool->has_source) {
     released = release_empty_segments(state, *pool);

@@ -104,16 +104,20 @@ bool StreamOrder::host_wait(StreamState& stream, std::uint32_t stamp) {
   return true;
 }
 
-bool StreamOrder::host_wait_all(const std::vector<StreamState*>& streams) {
+Result StreamOrder::host_wait_all(const std::vector<StreamState*>& streams) {
   std::vector<std::uint32_t> closed;
   {
     const std::lock_guard guard(fast_);
     for (StreamState* stream : streams) closed.push_back(stream->epoch_++);
   }
   counts_.host_waits++;
-  if (ops_.device_synchronize(device_) != Result::ok) return false;
-  for (std::size_t i = 0; i < streams.size(); i++) retire(*streams[i], closed[i]);
-  return true;
+  const Result result = ops_.device_synchronize(device_);
+  if (result != Result::ok) return result;
+  for (std::size_t i = 0; i < streams.size(); i++) {
+    retire(*streams[i], closed[i]);
+    streams[i]->gone_ = false;  // its handle may name a new stream: that is asked again
+  }
+  return result;
 }
 
 void StreamOrder::forget(StreamState& stream) {

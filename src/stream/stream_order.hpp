@@ -66,8 +66,8 @@ class StreamOrder {
   bool order_after(StreamState& waiter, StreamState& stream, std::uint32_t stamp);
   // The host waits. False: not possible now.
   bool host_wait(StreamState& stream, std::uint32_t stamp);
-  // Everything enqueued on the device so far is over: `streams` learn it. False: the driver refused (a capture, say).
-  bool host_wait_all(const std::vector<StreamState*>& streams);
+  // Everything enqueued on the device so far is over: `streams` learn it. The driver refuses while a stream captures.
+  driver::Result host_wait_all(const std::vector<StreamState*>& streams);
 
   // Does it capture? A stream that the driver does not know any more does not.
   bool capturing(const StreamState& stream);

@@ -150,7 +150,7 @@ void Transaction::give_back(const Supply& supply) {
 void Transaction::undo(std::vector<HandleId>& created) {
   for (const Home& home : reactivated_) give_back(home.supply);
   for (const Supply& supply : supplied_) {
-    if (supply.from == From::created && ledger_[supply.id].mappings == 0)
+    if (supply.from == From::created)
       created.push_back(supply.id);
     else
       give_back(supply);

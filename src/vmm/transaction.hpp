@@ -57,7 +57,7 @@ class Transaction {
 
   // ---- end
   void commit();
-  // `created` receives the handles that take_created() gave and that are mapped nowhere: the caller releases them.
+  // `created` receives the handles that take_created() gave: the caller releases those that are mapped nowhere.
   void undo(std::vector<HandleId>& created);
 
   std::size_t reactivated() const { return reactivated_.size(); }
