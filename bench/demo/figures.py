@@ -17,6 +17,8 @@ class Row:
         self.ratio = self.peak_reserved / peak_live
         self.retries = seen["retries"]
         self.ns_per_pair = replayed["ns_per_pair"]
+        self.first_step_ms = replayed["modelled_driver_us_first"] / 1e3
+        self.steady_step_us = replayed["modelled_remap_us_steady"] + replayed["modelled_create_us_steady"]
         self.calls_are_replayed = seen["calls"] is None  # a real device does not count them
         if self.calls_are_replayed:
             self.calls = replayed["driver_calls_total"]
@@ -41,8 +43,10 @@ def table(rows):
         ("reserved / live", lambda row: f"{row.ratio:.3f}"),
         ("driver calls", lambda row: f"{row.calls:,}"),
         (f"… after step {STEADY_FROM}", lambda row: f"{row.steady_calls:,}"),
+        ("driver time, first step, ms *", lambda row: f"{row.first_step_ms:,.0f}"),
+        ("driver time, later step, µs *", lambda row: f"{row.steady_step_us:,.0f}"),
         ("retries", lambda row: f"{row.retries:,}"),
-        ("allocator time, ns", lambda row: f"{row.ns_per_pair:.0f}"),
+        ("allocator time, ns *", lambda row: f"{row.ns_per_pair:.0f}"),
     ]
     return [(label, [cell(row) for row in rows]) for label, cell in lines]
 

@@ -114,7 +114,7 @@ def calls_chart(rows):
         shapes.append(f'<path class="line {row.name}" d="{stairs(levels, decades)}"/>')
 
     def text(tick):
-        return "0" if tick == 0 else f"{10**tick:,}"
+        return "0" if tick == 0 else str(10**tick) if tick < 3 else f"{10 ** (tick - 3)}k"
 
     return chart(shapes, list(range(decades + 1)), text, step_marks(steps, 0.5), "optimizer step", steps, low=True)
 
@@ -145,8 +145,7 @@ def sentences(rows, args, on_simulation):
         "reserved_meaning": "The most physical memory that the allocator had taken from the device at one moment, "
         + ("as the device counts it." if on_simulation else "as the device counts it, sampled every 2 ms; the CUDA context is "
         "subtracted, kernels loaded later are not."),
-        "calls_meaning": "Calls that create, map, unmap or release device memory. A call costs microseconds to milliseconds and "
-        "some of them wait for the GPU."
+        "calls_meaning": "Calls that create, map, unmap or release device memory, building the model included."
         + ("" if on_simulation else " A real device does not count them: these come from replaying the recorded requests on the simulated one."),
     }
     if on_simulation:
