@@ -67,7 +67,7 @@ TEST(FaultSweep, AccessGrantedInPart) {
   rule.call = driver::Call::set_access;
   rule.error = driver::Result::unknown;
   rule.partial_bytes = std::size_t{2} << 20;
-  sweep(rule, 20);
+  sweep(rule, 8);
 }
 
 }  // namespace
