@@ -27,7 +27,7 @@ void* TorchAllocator::allocate_on(DeviceIndex device, size_t bytes, cudaStream_t
   gapless_allocator* const core = core_.load(std::memory_order_relaxed);
   void* pointer = nullptr;
   const gapless_status status = gapless_allocate(core, device, stream, bytes, &pointer);
-  if (C10_UNLIKELY(status != GAPLESS_OK)) raise_allocation_failure(status, device, bytes);
+  if (C10_UNLIKELY(status != GAPLESS_OK)) raise_allocation_failure(status, device, bytes, stream);
   if (C10_UNLIKELY(block_reports_wanted())) report_allocation(core, pointer, device);
   return pointer;
 }
@@ -103,7 +103,7 @@ void* TorchAllocator::allocate_by_detour(DeviceIndex device, size_t bytes, cudaS
   const History::Scope scope(history_, cca::RecordContext::STATE);
   void* pointer = nullptr;
   const gapless_status status = gapless_allocate(core, device, stream, bytes, &pointer);
-  if (C10_UNLIKELY(status != GAPLESS_OK)) raise_allocation_failure(status, device, bytes);
+  if (C10_UNLIKELY(status != GAPLESS_OK)) raise_allocation_failure(status, device, bytes, stream);
   if (block_reports_wanted()) report_allocation(core, pointer, device);
   return pointer;
 }

@@ -169,8 +169,9 @@ class TorchAllocator final : public cca::CUDAAllocator {
   bool deallocate_uncached(void* pointer);
 
   /// Turns a failed gapless_allocate of this thread into the exception PyTorch would throw.
-  [[noreturn]] void raise_allocation_failure(gapless_status status, DeviceIndex device, size_t bytes);
-  [[noreturn]] void raise_out_of_memory(DeviceIndex device, size_t bytes);
+  [[noreturn]] void raise_allocation_failure(gapless_status status, DeviceIndex device, size_t bytes,
+                                             cudaStream_t stream);
+  [[noreturn]] void raise_out_of_memory(DeviceIndex device, size_t bytes, cudaStream_t stream);
 
   /// Throws as native does when init() has not made `device` known.
   gapless_allocator* core_for(DeviceIndex device) const;

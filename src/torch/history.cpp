@@ -36,7 +36,8 @@ Action action_of(gapless_event_kind kind) {
   return Action::OOM;
 }
 
-constexpr uint32_t kAllEvents = (uint32_t{1} << (GAPLESS_EVENT_OOM + 1)) - 1;
+// All but the OOM: PyTorch's entry holds what was asked for, which raise_out_of_memory knows exactly.
+constexpr uint32_t kAllEvents = (uint32_t{1} << GAPLESS_EVENT_OOM) - 1;
 
 uint32_t skipped_actions(const std::vector<std::string>& names) {
   uint32_t skipped = 0;
@@ -104,7 +105,7 @@ gapless_listener History::listener() noexcept {
   gapless_listener listener = GAPLESS_STRUCT(gapless_listener);
   listener.user = this;
   // With history off the listener stays, for no event: blocks may still hold cookies that must be released.
-  listener.kinds = enabled() || has_trackers_.load(std::memory_order_acquire) ? kAllEvents : 0;
+  listener.kinds = listens() ? kAllEvents : 0;
   listener.on_event = &History::on_event;
   listener.release_cookie = &History::release_cookie;
   if (listener.kinds != 0) ever_listened_ = true;
@@ -175,6 +176,11 @@ void History::add(Action action, DeviceIndex device, size_t address, size_t byte
   if (ring == nullptr || skipped || !enabled()) return;
   const std::lock_guard<std::mutex> lock(ring->mutex);
   ring->ring.insert(std::move(entry));
+}
+
+void History::add_out_of_memory(DeviceIndex device, size_t device_free, size_t bytes, cudaStream_t stream) {
+  // The scope of the failed call is still open where contexts are gathered.
+  add(Action::OOM, device, device_free, bytes, stream, {0, 0}, call_context);
 }
 
 void History::annotate(const std::vector<std::pair<std::string, std::string>>& metadata, DeviceIndex device) {

@@ -85,6 +85,8 @@ class History {
   void add_tracker(cca::AllocatorTraceTracker tracker);
   /// The listener to give to gapless: what is wanted now.
   gapless_listener listener() noexcept;
+  /// Does anyone want entries now?
+  bool listens() const noexcept { return enabled() || has_trackers_.load(std::memory_order_acquire); }
   bool ever_listened() const noexcept { return ever_listened_; }
 
   void annotate(const std::vector<std::pair<std::string, std::string>>& metadata, DeviceIndex device);
@@ -96,6 +98,9 @@ class History {
   /// Adds one entry as if the allocator had reported it.
   void add(cca::TraceEntry::Action action, DeviceIndex device, size_t address, size_t bytes, void* stream,
            const MempoolId_t& pool, Context context);
+
+  /// The entry of a request of this thread that failed, with the context of the call.
+  void add_out_of_memory(DeviceIndex device, size_t device_free, size_t bytes, cudaStream_t stream);
 
   // Copies for a snapshot, with times turned from clock ticks into the units that PyTorch's snapshot holds.
   std::vector<cca::TraceEntry> trace(DeviceIndex device);

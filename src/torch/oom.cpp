@@ -23,6 +23,8 @@ int32_t note_pool(void* user, const gapless_segment_view* segment) {
   return 0;
 }
 
+constexpr size_t kGrain = 512;  // what both allocators round requests to
+
 // PyTorch counts free blocks of private pools as allocated in its text: nobody else can have them.
 size_t free_in_private_pools(gapless_allocator* core, DeviceIndex device) {
   std::pair<bool, size_t> walk{false, 0};
@@ -35,14 +37,15 @@ size_t free_in_private_pools(gapless_allocator* core, DeviceIndex device) {
 
 }  // namespace
 
-void TorchAllocator::raise_allocation_failure(gapless_status status, DeviceIndex device, size_t bytes) {
+void TorchAllocator::raise_allocation_failure(gapless_status status, DeviceIndex device, size_t bytes,
+                                              cudaStream_t stream) {
   PendingException::rethrow();  // a pool's own allocator threw
-  if (status == GAPLESS_ERROR_OUT_OF_MEMORY) raise_out_of_memory(device, bytes);
+  if (status == GAPLESS_ERROR_OUT_OF_MEMORY) raise_out_of_memory(device, bytes, stream);
   check(status, "allocation");
   TORCH_INTERNAL_ASSERT(false, "unreachable");
 }
 
-void TorchAllocator::raise_out_of_memory(DeviceIndex device, size_t bytes) {
+void TorchAllocator::raise_out_of_memory(DeviceIndex device, size_t bytes, cudaStream_t stream) {
   gapless_allocator* const core = core_for(device);
   gapless_stats stats = GAPLESS_STRUCT(gapless_stats);
   if (gapless_get_stats(core, device, &stats) != GAPLESS_OK) stats = GAPLESS_STRUCT(gapless_stats);
@@ -59,6 +62,9 @@ void TorchAllocator::raise_out_of_memory(DeviceIndex device, size_t bytes) {
   size_t limit = 0;
   if (fraction_of(device) && gapless_get_limit(core, device, &limit) == GAPLESS_OK) facts.allowed = limit;
 
+  if (history_.listens()) {
+    history_.add_out_of_memory(device, memory.free, (bytes + kGrain - 1) / kGrain * kGrain, stream);
+  }
   c10::reportOutOfMemoryToProfiler(static_cast<int64_t>(bytes), facts.allocated, facts.reserved,
                                    c10::Device(c10::DeviceType::CUDA, device));
   std::vector<cca::OutOfMemoryObserver> observers;
