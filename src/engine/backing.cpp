@@ -14,7 +14,7 @@ using vmm::HandleId;
 using vmm::kNoHandle;
 
 namespace {
-constexpr std::uint64_t kMissesPerEvent = 16;
+constexpr std::uint64_t kMissesPerEvent = 4;
 }
 
 bool Backing::idle(HandleId id, BackedHeap*& heap, std::uint32_t& stamp) {
