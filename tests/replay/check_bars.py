@@ -73,7 +73,7 @@ def main() -> int:
     parser.add_argument("--seed", default="1")
     parser.add_argument("--first", help="only the first part of each trace, such as 5%%")
     parser.add_argument("names", nargs="*")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
 
     if arguments.only_in_full and not os.environ.get("GAPLESS_TEST_FULL"):
         print("left to tests/run --full")
