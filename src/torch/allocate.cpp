@@ -2,6 +2,8 @@
 //
 // Blocks: the path of every tensor. In a normal run an allocation is GetDevice, one load, gapless_allocate, and a
 // question whether a profiler listens; a free is the same without the device.
+#include <c10/util/env.h>
+
 #include "allocator.hpp"
 #include "check.hpp"
 #include "reports.hpp"
