@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Python package without PyTorch or a GPU: finding libraries, layouts, what importing it does."""
+
+import ctypes
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+from gapless import _abi, _libraries
+from gapless._stats import _flatten
+
+ABI_LAYOUT = os.environ["GAPLESS_ABI_LAYOUT"]
+LIBRARIES = pathlib.Path(os.environ["GAPLESS_LIBRARY_DIR"])
+
+
+def run(source, **environment):
+    return subprocess.run([sys.executable, "-c", source], env={**os.environ, **environment}, capture_output=True, text=True,
+                          timeout=60, check=False)
+
+
+def test_structs_are_laid_out_as_in_the_header():
+    printed = subprocess.run([ABI_LAYOUT], capture_output=True, text=True, check=True).stdout
+    header = {name: int(value) for name, value in (line.split() for line in printed.splitlines())}
+    package = {}
+    for struct, name in ((_abi.Stat, "gapless_stat"), (_abi.Stats, "gapless_stats")):
+        package[name] = ctypes.sizeof(struct)
+        package |= {f"{name}.{field}": getattr(struct, field).offset for field, _ in struct._fields_}
+    assert package == header
+
+
+def test_statistics_are_flattened_by_pytorch_s_names():
+    raw = _abi.Stats()
+    raw.allocated_bytes[1].peak = 7
+    raw.oversize_segments.freed = 8
+    raw.hits = 9
+    flat = _flatten(raw)
+    assert "struct_size" not in flat
+    assert flat["allocated_bytes.small_pool.peak"] == 7
+    assert flat["oversize_segments.freed"] == 8
+    assert flat["hits"] == 9
+    assert sum(flat.values()) == 24
+    assert len(flat) == 122 + 11
+
+
+def test_importing_needs_neither_torch_nor_libraries(tmp_path):
+    done = run("import sys, gapless; print('torch' in sys.modules, gapless.version, gapless.is_installed())",
+               GAPLESS_LIBRARY_DIR=str(tmp_path))
+    assert (done.returncode, done.stdout.split()) == (0, ["False", "0.1.0", "False"]), done.stderr
+
+
+def test_the_library_says_its_version():
+    assert _libraries.core().gapless_abi_version() == 1
+    done = run("import gapless; print(gapless.library_version() == gapless.version)")
+    assert (done.returncode, done.stdout.strip()) == (0, "True"), done.stderr
+
+
+def test_the_chosen_folder_is_used(monkeypatch, tmp_path):
+    (tmp_path / _libraries.CORE).touch()
+    monkeypatch.setenv("GAPLESS_LIBRARY_DIR", str(tmp_path))
+    assert _libraries.library_dir() == tmp_path
+
+
+def test_the_package_s_own_folder_comes_first(monkeypatch, tmp_path):
+    monkeypatch.setattr(_libraries, "__file__", str(tmp_path / "gapless" / "_libraries.py"))
+    (tmp_path / "gapless").mkdir()
+    (tmp_path / "gapless" / _libraries.CORE).touch()
+    assert _libraries.library_dir() == tmp_path / "gapless"
+
+
+def test_what_is_not_found_is_said(monkeypatch, tmp_path):
+    monkeypatch.setattr(_libraries, "__file__", str(tmp_path / "nowhere" / "gapless" / "_libraries.py"))
+    monkeypatch.setenv("GAPLESS_LIBRARY_DIR", str(tmp_path / "empty"))
+    with pytest.raises(_libraries.LibraryNotFound, match="libgapless.so not found in .*empty.*; set GAPLESS_LIBRARY_DIR"):
+        _libraries.library_dir()
