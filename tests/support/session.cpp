@@ -71,9 +71,7 @@ class Session {
       case OpKind::trim:
         return trim(op.bytes);
       case OpKind::set_limit:
-        accept(gapless_set_limit(allocator_, kDevice, op.bytes), false, "set_limit");
-        limit_ = op.bytes;
-        return;
+        return set_limit(op.bytes);
       case OpKind::destroy_stream:
         return;  // a program that destroys streams needs a test of its own
     }
@@ -218,6 +216,12 @@ class Session {
         gapless_record_stream(allocator_, reinterpret_cast<void*>(block->address), work_.stream(op.stream));
     accept(status, false, "record_stream");
     if (status == GAPLESS_OK) work_.read_from(op.stream, owner_.at(op.id), block->address, block->rounded);
+  }
+
+  void set_limit(std::uint64_t bytes) {
+    const gapless_status status = gapless_set_limit(allocator_, kDevice, bytes);
+    accept(status, false, "set_limit");
+    if (status == GAPLESS_OK) limit_ = bytes;
   }
 
   void trim(std::uint64_t keep) {
