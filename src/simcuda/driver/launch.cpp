@@ -138,6 +138,8 @@ CUresult launch(Function* function, const Launch& configuration) {
     deferred->device = device;
     deferred->copy_parameters(configuration.parameters);
     operation.body = [deferred] { deferred->run(); };
+    // Outside the machine's lock, which gapless_sim_translate takes.
+    operation.host_function = true;
   }
   return to_cuda(m->submit(device, resolve_stream(configuration.stream), operation));
 }
