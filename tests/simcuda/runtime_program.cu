@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <thread>
@@ -366,6 +367,34 @@ void kernel_bodies() {
   OK(cudaFree(data));
 }
 
+// Constructed before main: its destructor runs after the main thread's thread_local objects have gone, as those of a
+// program's global tensors do. CUDA still serves it.
+struct Global {
+  void* memory = nullptr;
+  ~Global() {
+    std::size_t free_bytes = 0;
+    std::size_t total = 0;
+    int device = -1;
+    OK(cudaGetDevice(&device));
+    CHECK(device == 0);
+    OK(cudaMemGetInfo(&free_bytes, &total));
+    add<<<1, 1>>>(static_cast<float*>(memory), static_cast<float*>(memory), static_cast<float*>(memory), 1);
+    OK(cudaGetLastError());
+    OK(cudaDeviceSynchronize());
+    OK(cudaFree(memory));
+    if (failures != 0) _exit(std::min(failures, 99));
+  }
+};
+Global global;
+
+void sizes_that_overflow() {
+  void* memory = nullptr;
+  std::size_t pitch = 0;
+  EXPECT(cudaMallocPitch(&memory, &pitch, SIZE_MAX, 2), cudaErrorMemoryAllocation);
+  EXPECT(cudaMallocPitch(&memory, &pitch, 1u << 20, SIZE_MAX / (1u << 20) + 2), cudaErrorMemoryAllocation);
+  EXPECT(cudaGetLastError(), cudaErrorMemoryAllocation);
+}
+
 }  // namespace
 
 int main() {
@@ -381,6 +410,8 @@ int main() {
   threads();
   forked_child();
   kernel_bodies();
+  sizes_that_overflow();
+  OK(cudaMalloc(&global.memory, 4096));
   OK(cudaDeviceSynchronize());
   std::printf("%d failed checks\n", failures);
   return std::min(failures, 99);

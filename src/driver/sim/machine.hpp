@@ -30,7 +30,7 @@ class Machine {
 
   const Config& config() const;
 
-  // ---- Devices -----------------------------------------------------------------------------------------------------
+  // ---- Devices
   int device_count() const;
   Result device_info(int device, DeviceInfo& out);
   Result memory_info(int device, MemoryInfo& out);
@@ -43,11 +43,9 @@ class Machine {
   void poison(int device, Result error);
 
   // ---- cuMemAlloc, cuMemFree
-  // -----------------------------------------------------------------------------------------
   Result allocate(int device, std::size_t bytes, Address& out);
   Result free(int device, Address base);  // of allocate, or of pool_allocate
   // ---- cuMemAllocAsync on the device's default pool (idealised: no fragmentation)
-  // ------------------------------------
   Result pool_allocate(int device, std::size_t bytes, Stream stream, Address& out);
   Result pool_free(int device, Address base, Stream stream);
   Result pool_stats(int device, PoolStats& out);
@@ -55,7 +53,6 @@ class Machine {
   Result pool_reset_high(int device, bool reserved, bool used);
   Result pool_trim(int device, std::uint64_t keep_bytes);
   // ---- Virtual memory
-  // ------------------------------------------------------------------------------------------------
   Result address_reserve(std::size_t bytes, std::size_t alignment, Address fixed, Address& out);
   Result address_free(Address base, std::size_t bytes);
   Result create(int device, std::size_t bytes, const HandleProperties& properties, Handle& out);
@@ -70,18 +67,15 @@ class Machine {
   Result export_posix_fd(Handle handle, int& out);  // within this process only
   Result import_posix_fd(int fd, Handle& out);
   // ---- Pinned host memory (the caller owns the bytes)
-  // ----------------------------------------------------------------
   void host_register(const void* base, std::size_t bytes);
   Result host_unregister(const void* base);  // waits for nothing
   // ---- Pointers
-  // ------------------------------------------------------------------------------------------------------
   bool is_device_address(Address address) const;  // inside the machine's virtual addresses; no lock
   PointerInfo find(Address inside);
   // Where the host finds the bytes of a device range; null without Config::data, or where it is not mapped all along.
   void* translate(Address base, std::size_t bytes);
 
   // ---- Streams and events
-  // ----------------------------------------------------------------------------------------------
   Result stream_create(int device, StreamFlags flags, Stream& out);
   Result stream_destroy(int device, Stream stream);
   Result stream_info(int device, Stream stream, StreamFlags& flags, int& stream_device, std::uint64_t& id);
@@ -98,7 +92,6 @@ class Machine {
   Result event_elapsed(Event start, Event end, float& milliseconds);  // modelled: 1 us for each operation
 
   // ---- Work
-  // ------------------------------------------------------------------------------------------------------------
   Result submit(int device, Stream stream, const Operation& operation);  // a kernel, a host function, a value write
   // Host or device memory on either side, told apart by address. `synchronous`: cudaMemcpy's semantics. An asynchronous
   // copy from or to pageable host memory has read its source, or has completed, on return, as on a device.
@@ -124,7 +117,6 @@ class Machine {
   const char* intern(std::string_view name);  // a pointer that lives as long as the machine
 
   // ---- Capture and graphs
-  // ----------------------------------------------------------------------------------------------
   Result begin_capture(int device, Stream stream, CaptureMode mode);
   Result end_capture(int device, Stream stream, Graph& out);
   Result capture_info(int device, Stream stream, CaptureInfo& out);
@@ -137,8 +129,7 @@ class Machine {
   Result graph_exec_destroy(GraphExec exec);
 
   // ---- Schedules (tests and replay)
-  // ------------------------------------------------------------------------------------ As if `operations` unknown
-  // ones had been submitted to the legacy stream of `device`: what a trace's "+OPS" means.
+  // As if `operations` unknown ones had been submitted to the legacy stream of `device`: what a trace's "+OPS" means.
   void advance(int device, std::uint64_t operations);
   // Completes up to `operations` of a stream whose dependencies are complete (Completion::manual); how many it did.
   std::uint64_t step(int device, Stream stream, std::uint64_t operations);
@@ -149,8 +140,7 @@ class Machine {
   void host_acquire(std::uint64_t token);
 
   // ---- Counting and reporting
-  // ------------------------------------------------------------------------------------------ One id for each function
-  // name; count() is one relaxed increment. Names are static strings.
+  // One id for each function name; count() is one relaxed increment. Names are static strings.
   int call_id(const char* name);
   void count(int id);
   std::uint64_t calls(std::string_view name);

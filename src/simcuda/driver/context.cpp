@@ -3,9 +3,9 @@
 
 #include <array>
 #include <atomic>
+#include <memory>
 #include <mutex>
 #include <set>
-#include <vector>
 
 #include "simcuda/driver/api.hpp"
 #include "simcuda/driver/observer.hpp"
@@ -52,10 +52,13 @@ bool known(CUcontext handle) {
   return made().contexts.contains(context);
 }
 
-std::vector<Context*>& stack() {
-  thread_local std::vector<Context*> contexts;
-  return contexts;
-}
+// No member owns anything: destructors of the program's static objects call CUDA after the main thread's thread_local
+// objects have been destroyed.
+struct Stack {
+  std::array<Context*, 64> contexts;
+  unsigned depth;
+};
+thread_local constinit Stack stack{};
 
 CUcontext to_handle(Context* context) {
   return reinterpret_cast<CUcontext>(context);
@@ -72,25 +75,22 @@ Context* primary_context(int device) {
 }
 
 Context* current_context() {
-  return stack().empty() ? nullptr : stack().back();
+  return stack.depth == 0 ? nullptr : stack.contexts[stack.depth - 1];
 }
 
 void set_current_context(Context* context) {
-  auto& contexts = stack();
-  if (!contexts.empty()) contexts.pop_back();
-  if (context != nullptr) contexts.push_back(context);
+  pop_context();
+  if (context != nullptr) push_context(context);
 }
 
-void push_context(Context* context) {
-  stack().push_back(context);
+bool push_context(Context* context) {
+  if (stack.depth == stack.contexts.size()) return false;
+  stack.contexts[stack.depth++] = context;
+  return true;
 }
 
 Context* pop_context() {
-  auto& contexts = stack();
-  if (contexts.empty()) return nullptr;
-  Context* top = contexts.back();
-  contexts.pop_back();
-  return top;
+  return stack.depth == 0 ? nullptr : stack.contexts[--stack.depth];
 }
 
 CUresult current_device(int& device) {
@@ -142,13 +142,11 @@ GAPLESS_SIM_API cuCtxCreate(CUcontext* out, CUctxCreateParams*, unsigned flags, 
   GAPLESS_SIM_CALL("cuCtxCreate");
   GAPLESS_SIM_REQUIRE(out != nullptr);
   if (!valid_device(m, ordinal)) return CUDA_ERROR_INVALID_DEVICE;
-  auto* context = new Context{ordinal, false, flags};
-  {
-    std::lock_guard lock(made().mutex);
-    made().contexts.insert(context);
-  }
-  push_context(context);
-  *out = to_handle(context);
+  auto context = std::make_unique<Context>(Context{ordinal, false, flags});
+  if (!push_context(context.get())) return CUDA_ERROR_OUT_OF_MEMORY;
+  *out = to_handle(context.get());
+  std::lock_guard lock(made().mutex);
+  made().contexts.insert(context.release());
   return CUDA_SUCCESS;
 }
 
@@ -181,8 +179,7 @@ GAPLESS_SIM_API cuCtxSetCurrent(CUcontext handle) {
 GAPLESS_SIM_API cuCtxPushCurrent(CUcontext handle) {
   GAPLESS_SIM_CALL("cuCtxPushCurrent");
   if (handle == nullptr || !known(handle)) return CUDA_ERROR_INVALID_CONTEXT;
-  push_context(reinterpret_cast<Context*>(handle));
-  return CUDA_SUCCESS;
+  return push_context(reinterpret_cast<Context*>(handle)) ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 }
 
 GAPLESS_SIM_API cuCtxPopCurrent(CUcontext* out) {

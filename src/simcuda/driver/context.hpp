@@ -19,7 +19,8 @@ Context* primary_context(int device);
 // The thread's current context, null when it has none.
 Context* current_context();
 void set_current_context(Context* context);
-void push_context(Context* context);
+// False: the stack is full.
+bool push_context(Context* context);
 Context* pop_context();
 
 // What a call that needs a context starts with: the current device, or NOT_INITIALIZED, or INVALID_CONTEXT.

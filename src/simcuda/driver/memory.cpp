@@ -67,13 +67,18 @@ GAPLESS_SIM_API cuMemAllocPitch(CUdeviceptr* out, size_t* pitch, size_t width, s
   GAPLESS_SIM_CONTEXT_CALL("cuMemAllocPitch");
   GAPLESS_SIM_REQUIRE(out != nullptr && pitch != nullptr && width != 0 && height != 0);
   GAPLESS_SIM_REQUIRE(element_bytes == 4 || element_bytes == 8 || element_bytes == 16);
-  const std::size_t row = sim::round_up(width, kPitchAlignment);
+  std::size_t row = 0;
+  std::size_t bytes = 0;
+  if (__builtin_add_overflow(width, kPitchAlignment - 1, &row)) return CUDA_ERROR_OUT_OF_MEMORY;
+  row -= row % kPitchAlignment;
+  if (__builtin_mul_overflow(row, height, &bytes)) return CUDA_ERROR_OUT_OF_MEMORY;
   gapless::driver::Address address = 0;
-  const Result result = m->allocate(device, row * height, address);
-  if (result != Result::ok) return to_cuda(result);
-  *out = address;
-  *pitch = row;
-  return CUDA_SUCCESS;
+  const Result result = m->allocate(device, bytes, address);
+  if (result == Result::ok) {
+    *out = address;
+    *pitch = row;
+  }
+  return observed("cuMemAllocPitch", result, {.device = device, .address = address, .bytes = bytes});
 }
 
 GAPLESS_SIM_API cuMemFree(CUdeviceptr address) {

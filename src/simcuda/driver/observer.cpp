@@ -20,8 +20,8 @@ std::atomic<void*> observer_user{nullptr};
 // pointers differ.
 std::mutex event_lock;
 std::unordered_map<const void*, std::uint64_t>& event_numbers() {
-  static std::unordered_map<const void*, std::uint64_t> numbers;
-  return numbers;
+  static auto* const numbers = new std::unordered_map<const void*, std::uint64_t>;  // as Process: never destroyed
+  return *numbers;
 }
 std::uint64_t next_event_number = 1;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Launches, function attributes, occupancy.
+#include <array>
 #include <cstring>
-#include <vector>
 
 #include "simcuda/runtime/api.hpp"
 
@@ -15,11 +15,13 @@ struct Configuration {
   cudaStream_t stream = nullptr;
 };
 
-// Between kernel<<<...>>> and the generated stub that launches it; nested when an argument launches too.
-std::vector<Configuration>& pushed() {
-  thread_local std::vector<Configuration> configurations;
-  return configurations;
-}
+// Between kernel<<<...>>> and the generated stub that launches it; nested when an argument launches too. No member owns
+// anything: static objects' destructors launch after the main thread's thread_local objects have been destroyed.
+struct Pushed {
+  std::array<Configuration, 16> configurations;
+  unsigned depth = 0;
+};
+thread_local constinit Pushed pushed;
 
 cudaError_t launch(CUfunction function, const Configuration& c, void** parameters) {
   if (const CUresult failed = ensure_context(); failed != CUDA_SUCCESS) return finish(failed);
@@ -55,15 +57,15 @@ extern "C" {
 
 GAPLESS_SIM_EXPORT unsigned __cudaPushCallConfiguration(dim3 grid, dim3 block, std::size_t shared_bytes,
                                                         CUstream_st* stream) {
-  pushed().push_back({grid, block, shared_bytes, stream});
+  if (pushed.depth == pushed.configurations.size()) return 1;  // the generated code then does not launch
+  pushed.configurations[pushed.depth++] = {grid, block, shared_bytes, stream};
   return 0;
 }
 
 GAPLESS_SIM_EXPORT cudaError_t __cudaPopCallConfiguration(dim3* grid, dim3* block, std::size_t* shared_bytes,
                                                           void* stream) {
-  if (pushed().empty()) return finish(cudaErrorMissingConfiguration);
-  const Configuration top = pushed().back();
-  pushed().pop_back();
+  if (pushed.depth == 0) return finish(cudaErrorMissingConfiguration);
+  const Configuration& top = pushed.configurations[--pushed.depth];
   *grid = top.grid;
   *block = top.block;
   *shared_bytes = top.shared_bytes;
