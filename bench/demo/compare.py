@@ -85,6 +85,8 @@ def train(allocator, args, on_simulation, progress):
         command += ["--trace", str(args.out / "demo.trace.gz")]
     command += [str(HERE / "finetune.py"), "--model", args.model, "--steps", str(args.steps)]
     task = progress.add_task(allocator.title, total=args.steps, note="starting")
+    if not console.is_terminal:  # no bar is drawn there
+        console.print(f"demo: training on {allocator.title}")
     result.unlink(missing_ok=True)
     with open(log, "w", encoding="utf-8") as out:
         out.write(shlex.join(command) + "\n")
@@ -151,6 +153,8 @@ def main():
     columns = (TextColumn("{task.description:<20}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f}"), TimeElapsedColumn())
     with Progress(*columns, TextColumn("{task.fields[note]}"), console=console) as progress:
         seen = {allocator.name: train(allocator, args, on_simulation, progress) for allocator in ALLOCATORS}
+        if not console.is_terminal:
+            console.print("demo: replaying the recorded requests")
         task = progress.add_task("replaying", total=len(ALLOCATORS), note="the recorded requests, for the allocator's own time")
         replayed = {}
         for allocator in ALLOCATORS:
