@@ -84,12 +84,18 @@ static void install(void) {
     warn("this PyTorch does not say which version it is");
     return;
   }
-  if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, GAPLESS_CORE_FILE) >= sizeof path) return;
+  if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, GAPLESS_CORE_FILE) >= sizeof path) {
+    warn("its folder's path is too long");
+    return;
+  }
   if (!gapless_is_trusted(path, why, sizeof why)) {
     warn("%s: %s", path, why);
     return;
   }
-  if ((size_t)snprintf(path, sizeof path, "%s/libgapless_torch%u.%u.so", folder, major, minor) >= sizeof path) return;
+  if ((size_t)snprintf(path, sizeof path, "%s/libgapless_torch%u.%u.so", folder, major, minor) >= sizeof path) {
+    warn("its folder's path is too long");
+    return;
+  }
   if (access(path, F_OK) != 0) {
     warn("this is PyTorch %u.%u, and there is no %s", major, minor, path);
     return;
