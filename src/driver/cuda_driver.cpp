@@ -13,7 +13,7 @@ namespace {
 
 using cuda::Context;
 
-constexpr int kMostDevices = 64;
+constexpr int kMostDevices = 128;  // PyTorch supports 120
 
 // Makes a context current for a scope, and pushes only where it is not current already: the usual thread of a PyTorch
 // program has the right one, and then this costs one call that reads a thread-local.
