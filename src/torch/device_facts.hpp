@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the texts and limits need to know about a device, asked without creating a context on it.
+// What the texts and limits need to know about a device.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,7 @@
 
 namespace gapless::torch {
 
-/// Physical memory of the device in bytes.
+/// Physical memory of the device in bytes. Creates no context on it: limits are set on devices that may never be used.
 size_t device_total_bytes(DeviceIndex device);
 
 struct FreeAndTotal {

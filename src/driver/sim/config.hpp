@@ -48,8 +48,8 @@ bool parse_completion(std::string_view text,
 bool parse_size(std::string_view text, std::uint64_t& out);
 std::string format_config(const Config& config);  // parse_config's inverse
 
-// The defaults of a machine that is the device of a whole process (simcuda): its addresses are reserved, and broken rules
-// are written to stderr as they are found.
+// The defaults of a machine that is the device of a whole process (simcuda): its addresses are reserved, and broken
+// rules are written to stderr as they are found.
 inline Config process_config() {
   Config config;
   config.reserve_host_va = true;
