@@ -48,6 +48,7 @@ endif()
 
 if(TARGET gapless_kernels)
   install(TARGETS gapless_kernels LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  install(FILES "${PROJECT_SOURCE_DIR}/kernels/gapless_kernels.h" DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/gapless)
 endif()
 
 if(TARGET gapless-replay)

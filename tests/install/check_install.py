@@ -67,7 +67,7 @@ class Installation:
 def check_files(tree: Installation) -> None:
     headers = {path.relative_to(SOURCE / "include") for path in (SOURCE / "include").rglob("*.h*")}
     installed = {path.relative_to(tree.prefix / "include") for path in (tree.prefix / "include").rglob("*.h*")}
-    adapters = {pathlib.Path("gapless/gapless_torch.h"), pathlib.Path("gapless/gapless_sim.h")}
+    adapters = {pathlib.Path(f"gapless/gapless_{name}.h") for name in ("torch", "sim", "kernels")}
     if installed - adapters != headers:
         sys.exit(f"headers installed: {sorted(map(str, installed))}, public: {sorted(map(str, headers))}")
     for pattern in ["libgapless_preload.so", "gapless.pc", "gaplessConfig.cmake", "gaplessConfigVersion.cmake",
