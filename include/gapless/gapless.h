@@ -116,6 +116,12 @@ GAPLESS_EXPORT gapless_status gapless_deallocate(gapless_allocator* allocator, v
 /* The block is also used by work already enqueued (or to be enqueued before gapless_deallocate) on `stream`. */
 GAPLESS_EXPORT gapless_status gapless_record_stream(gapless_allocator* allocator, void* pointer, gapless_stream stream);
 
+/* The program is about to destroy `stream`: call it before, when all work on its blocks is enqueued. Its blocks stay valid and
+ * may be deallocated later; no later call touches the handle, and a new stream may have the same one. Without it, memory that a
+ * destroyed stream used last may cost the next user a wait for the whole device, and the driver is asked about a dead handle.
+ * Errors: IN_CAPTURE. */
+GAPLESS_EXPORT gapless_status gapless_forget_stream(gapless_allocator* allocator, int32_t device, gapless_stream stream);
+
 typedef struct gapless_block_info {
   size_t struct_size;
   void* address;

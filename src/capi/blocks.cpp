@@ -2,6 +2,7 @@
 // The hit path of the C ABI, and what is asked about single blocks.
 #include "capi/fence.hpp"
 #include "capi/handle.hpp"
+#include "capi/on_device.hpp"
 #include "capi/structs.hpp"
 
 using gapless::Status;
@@ -41,6 +42,12 @@ gapless_status gapless_record_stream(gapless_allocator* allocator, void* pointer
     const gapless::vmm::Region* region = nullptr;
     const Status status = allocator->engine->locate(pointer, device, region);
     return status != Status::ok ? status : device->record_stream(*region, reinterpret_cast<uint64_t>(pointer), stream);
+  });
+}
+
+gapless_status gapless_forget_stream(gapless_allocator* allocator, int32_t device, gapless_stream stream) {
+  return gapless::capi::on_used_device(allocator, device, [&](DeviceAllocator* one) {
+    return one != nullptr ? one->forget_stream(stream) : Status::ok;
   });
 }
 

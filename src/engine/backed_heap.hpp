@@ -29,6 +29,7 @@ struct BackedHeap : vmm::RegionOwner {
   vmm::SpaceId space = vmm::kNoSpace;  // kNoSpace: segments of a source, which never move
   stream::StreamState* stream = nullptr;
   PrivatePool* pool = nullptr;  // null: the default pool
+  bool orphan = false;          // its stream is finished: it is spare once it is empty
   std::uint64_t last_miss = 0;  // of the device's misses; the least recently used heap is recycled first
 
   struct Part {

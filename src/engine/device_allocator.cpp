@@ -7,6 +7,7 @@
 #include <string>
 #include <thread>
 
+#include "engine/forget_stream.hpp"
 #include "engine/homes.hpp"
 #include "engine/oom.hpp"
 #include "engine/pending.hpp"
@@ -169,7 +170,7 @@ Status DeviceAllocator::deallocate_attended(BackedHeap& heap, heap::BlockId id) 
   block.state = heap::BlockState::pending;
   const bool lent = (block.flags & heap::kLent) != 0;
   s.counters.on_pending(heap.size_class(), block.size, 1);
-  std::vector<stream::StreamKey> uses = take_uses(s, id);
+  std::vector<Use> uses = take_uses(s, id);
   s.fast.unlock();
   begin_pending(s, heap, id, std::move(uses), lent);
   deliver(s);
@@ -204,7 +205,7 @@ Status DeviceAllocator::block_of(const vmm::Region& region, std::uint64_t addres
   out.requested_bytes = block.requested();
   out.device = state_.device;
   out.is_small = heap->size_class() == heap::SizeClass::small ? 1 : 0;
-  out.stream = (block.flags & heap::kLent) != 0 ? state_.uses[state_.blocks.note(id).uses].front().handle
+  out.stream = (block.flags & heap::kLent) != 0 ? state_.uses[state_.blocks.note(id).uses].front().stream.handle
                                                 : heap->stream->handle();
   out.cookie = (block.flags & heap::kCookie) != 0 ? state_.blocks.note(id).cookie : 0;
   // The contiguous backed range around it.
@@ -311,6 +312,12 @@ Status DeviceAllocator::warm_up(driver::Stream stream, std::uint64_t bytes) {
   if (status != Status::ok || block == nullptr) return status;
   const vmm::Region* const region = state_.shared.addresses->find(reinterpret_cast<std::uint64_t>(block));
   return deallocate(*region, reinterpret_cast<std::uint64_t>(block));
+}
+
+Status DeviceAllocator::forget_stream(driver::Stream stream) {
+  const RelaxedCapture relaxed(state_.ops);
+  const std::lock_guard guard(state_.map);
+  return engine::forget_stream(state_, stream);
 }
 
 Status DeviceAllocator::enable_peer(int peer) {

@@ -43,6 +43,7 @@ class DeviceAllocator {
   std::uint64_t largest_available();
   Status warm_up(driver::Stream stream, std::uint64_t bytes);
   Status enable_peer(int peer);
+  Status forget_stream(driver::Stream stream);
 
   // ---- the rest
   PrivatePools& pools() { return pools_; }

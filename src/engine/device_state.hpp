@@ -48,14 +48,20 @@ struct Shared {
   std::atomic<int> delivering{0};  // threads that are calling the listener
 };
 
+// A stream that uses a block besides the one it was allocated for.
+struct Use {
+  stream::StreamKey stream;
+  driver::Event event = nullptr;  // recorded already, when the program said that it would destroy the stream
+};
+
 // A freed block whose memory other streams may still use.
 struct PendingFree {
   std::uint64_t id;
   BackedHeap* heap;
   heap::BlockId block;
-  std::vector<driver::Event> events;        // all must be complete
-  std::vector<stream::StreamKey> deferred;  // captured when it was freed: to be recorded when that has ended
-  bool needs_device = false;                // a stream was gone: only a synchronisation of the device tells
+  std::vector<driver::Event> events;  // all must be complete
+  std::vector<Use> deferred;          // captured when it was freed: to be recorded when that has ended
+  bool needs_device = false;          // a stream was gone: only a synchronisation of the device tells
 };
 
 // What the marks of the training loop said.
@@ -109,8 +115,8 @@ struct DeviceState {
   Counters counters;
   std::deque<PendingFree> pending;
   std::uint64_t pending_ids = 0;
-  bool polling = false;                              // one thread asks the driver about pending frees
-  std::vector<std::vector<stream::StreamKey>> uses;  // streams recorded on blocks, by BlockNote::uses
+  bool polling = false;                // one thread asks the driver about pending frees
+  std::vector<std::vector<Use>> uses;  // streams recorded on blocks, by BlockNote::uses
   std::vector<std::uint32_t> unused_uses;
   std::uint64_t event_sequence = 0;
   std::uint64_t physical = 0;  // bytes of handles that exist, and of segments
@@ -130,6 +136,9 @@ struct DeviceState {
   std::vector<BackedHeap*> spare[2];               // empty and without an owner, by class
   std::vector<std::unique_ptr<StreamHome>> homes;
   std::vector<std::unique_ptr<stream::StreamState>> streams;
+  std::vector<std::uint32_t> unused_stream_ids;
+  std::uint32_t stream_ids = 0;
+  bool any_orphans = false;
   std::uint64_t reserved_addresses = 0;
   std::uint64_t misses_begun = 0;
   std::uint64_t limit = ~std::uint64_t{0};

@@ -123,20 +123,58 @@ StreamHome& home_of(DeviceState& state, driver::Stream handle) {
     if (StreamHome* const home = find_home(state, handle)) return *home;
   }
   const stream::StreamKey key = stream::key_of(handle);
-  state.streams.push_back(std::make_unique<stream::StreamState>(key, static_cast<std::uint32_t>(state.streams.size())));
+  std::uint32_t id = state.stream_ids;
+  if (state.unused_stream_ids.empty()) {
+    state.stream_ids++;
+  } else {
+    id = state.unused_stream_ids.back();
+    state.unused_stream_ids.pop_back();
+  }
+  state.streams.push_back(std::make_unique<stream::StreamState>(key, id));
   auto fresh = std::make_unique<StreamHome>();
   fresh->handle = key.handle;
   fresh->thread = key.thread;
   fresh->stream = state.streams.back().get();
   state.homes.push_back(std::move(fresh));
+  index_homes(state);
+  return *state.homes.back();
+}
 
+void index_homes(DeviceState& state) {
   std::size_t size = 16;
   while (size < state.homes.size() * 3) size *= 2;
   std::vector<StreamHome*> table(size, nullptr);
   for (const auto& home : state.homes) insert(table, home.get());
   const std::lock_guard guard(state.fast);
   state.home_table.swap(table);
-  return *state.homes.back();
+  state.last_home = &state.no_home;
+}
+
+void reap_orphans(DeviceState& state) {
+  if (!state.any_orphans) return;
+  bool left = false;
+  {
+    const std::lock_guard guard(state.fast);
+    for (const auto& heap : state.heaps) {
+      if (!heap->orphan) continue;
+      left = true;
+      if (!heap->heap.empty()) continue;
+      heap->orphan = false;
+      retire_heap(state, *heap);
+    }
+  }
+  for (std::size_t i = state.streams.size(); i-- > 0;) {
+    stream::StreamState& stream = *state.streams[i];
+    if (!stream.finished()) continue;
+    left = true;
+    if (std::any_of(state.heaps.begin(), state.heaps.end(), [&](const auto& heap) { return heap->stream == &stream; }))
+      continue;
+    state.order.forget(stream);
+    for (const auto& other : state.streams) stream::StreamOrder::unlearn(*other, stream.id());
+    state.unused_stream_ids.push_back(stream.id());
+    state.streams.erase(state.streams.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+  state.any_orphans = left;
 }
 
 Status add_span(DeviceState& state, BackedHeap& heap, Units size) {

@@ -27,6 +27,13 @@ Status add_span(DeviceState& state, BackedHeap& heap, Units size);
 // owner. Under map and fast lock.
 void retire_heap(DeviceState& state, BackedHeap& heap);
 
+// Rebuilds the table by handle from `homes`. Under the map lock.
+void index_homes(DeviceState& state);
+
+// Orphaned heaps that have become empty wait for new owners; finished streams without heaps are let go. Under the map
+// lock.
+void reap_orphans(DeviceState& state);
+
 // Unmaps and gives back the addresses of an empty heap. Under the map lock, nobody else may use the device's memory.
 void destroy_heap(DeviceState& state, BackedHeap& heap);
 

@@ -235,6 +235,7 @@ Ladder::Step Ladder::grow_from_source(const Request& request, StreamHome& home, 
 Status Ladder::climb_locked(const Request& request, std::unique_lock<base::MapLock>& map, Granted& out) {
   backing_.rungs = {};
   for (std::uint32_t attempt = 0;; attempt++) {
+    reap_orphans(state_);
     StreamHome& home = home_of(state_, request.stream);
     const bool capturing = state_.order.capturing(*home.stream);
     if (request.pool) {
@@ -251,7 +252,8 @@ Status Ladder::climb_locked(const Request& request, std::unique_lock<base::MapLo
       state_.counters.alloc_retries++;
       step = once();
     }
-    if (step == Step::no_memory && !capturing && wait_for_everything(state_) == Status::ok) {
+    if (step == Step::no_memory && !capturing) {
+      static_cast<void>(wait_for_everything(state_));
       state_.counters.alloc_retries++;
       settle_pending(state_, Settle::wait);
       release_all_empty_segments(state_, pools_);

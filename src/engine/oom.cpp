@@ -87,23 +87,29 @@ void note_oom(DeviceState& state, driver::Stream stream, const gapless_oom_recor
   if (any != nullptr) note_event(state, GAPLESS_EVENT_OOM, *any, record.driver_free_bytes, record.rounded_bytes, 0);
 }
 
-Status wait_for_everything(DeviceState& state) {
-  std::vector<stream::StreamState*> streams;
-  for (const auto& stream : state.streams) streams.push_back(stream.get());
-  const driver::Result result = state.order.host_wait_all(streams);
-  switch (result) {
-    case driver::Result::ok:
-      break;
-    case driver::Result::stream_capture_unsupported:
-    case driver::Result::stream_capture_implicit:
-    case driver::Result::stream_capture_invalidated:
-      return base::fail(Status::in_capture, "the device cannot be waited for while a stream captures");
-    default:
-      return base::fail_driver("cuCtxSynchronize", static_cast<int>(result), state.ops.result_name(result));
+bool wait_for_everything(DeviceState& state) {
+  std::vector<stream::StreamState*> unreachable;
+  bool captures = false;
+  for (const auto& stream : state.streams) {
+    std::uint32_t stamp;
+    {
+      const std::lock_guard guard(state.fast);
+      stamp = stream->epoch();
+    }
+    if (state.order.capturing(*stream))
+      captures = true;
+    else if (!state.order.host_wait(*stream, stamp))
+      unreachable.push_back(stream.get());
   }
-  const std::lock_guard guard(state.fast);
-  state.counters.sync_all_streams++;
-  return Status::ok;
+  {
+    const std::lock_guard guard(state.fast);
+    for (const PendingFree& pending : state.pending) captures = captures || !pending.deferred.empty();
+    state.counters.sync_all_streams++;
+  }
+  if (unreachable.empty()) return !captures;
+  // Other threads' own default streams and streams that are gone can be waited for only together with the whole device,
+  // which would break a capture.
+  return !captures && state.order.host_wait_all(unreachable) == driver::Result::ok;
 }
 
 std::uint64_t release_all_empty_segments(DeviceState& state, PrivatePools& pools) {

@@ -19,14 +19,19 @@ bool captures(DeviceState& state, driver::Stream stream) {
 }
 
 // Records `stream` now, or says why it cannot be: then it is deferred, or only the device can tell.
-void record(DeviceState& state, PendingFree& pending, const stream::StreamKey& key) {
+void record(DeviceState& state, PendingFree& pending, const Use& use) {
+  if (use.event != nullptr) {
+    pending.events.push_back(use.event);
+    return;
+  }
+  const stream::StreamKey& key = use.stream;
   // Here the handle of a thread's own default stream names that thread's only.
   if (key.thread != 0 && key.thread != stream::this_thread()) {
     pending.needs_device = true;
     return;
   }
   if (captures(state, key.handle)) {
-    pending.deferred.push_back(key);
+    pending.deferred.push_back(use);
     return;
   }
   driver::Event event = nullptr;
@@ -43,9 +48,9 @@ void record(DeviceState& state, PendingFree& pending, const stream::StreamKey& k
 }
 
 void record_deferred(DeviceState& state, PendingFree& pending) {
-  std::vector<stream::StreamKey> streams;
-  streams.swap(pending.deferred);
-  for (const stream::StreamKey& stream : streams) record(state, pending, stream);
+  std::vector<Use> uses;
+  uses.swap(pending.deferred);
+  for (const Use& use : uses) record(state, pending, use);
 }
 
 // The heap's stream waits for the events: what is enqueued on it later comes after.
@@ -86,12 +91,15 @@ void add_use(DeviceState& state, heap::BlockId id, const stream::StreamKey& stre
     block.flags |= heap::kUsed;
   }
   auto& uses = state.uses[note.uses];
-  if (std::find(uses.begin(), uses.end(), stream) == uses.end()) uses.push_back(stream);
+  // One that was recorded early is over with the stream of that handle: this is another.
+  const bool known = std::any_of(uses.begin(), uses.end(),
+                                 [&](const Use& use) { return use.stream == stream && use.event == nullptr; });
+  if (!known) uses.push_back(Use{stream, nullptr});
 }
 
-std::vector<stream::StreamKey> take_uses(DeviceState& state, heap::BlockId id) {
+std::vector<Use> take_uses(DeviceState& state, heap::BlockId id) {
   heap::Block& block = state.blocks[id];
-  std::vector<stream::StreamKey> uses;
+  std::vector<Use> uses;
   if ((block.flags & heap::kUsed) == 0) return uses;
   const std::uint32_t index = state.blocks.note(id).uses;
   uses.swap(state.uses[index]);
@@ -100,14 +108,13 @@ std::vector<stream::StreamKey> take_uses(DeviceState& state, heap::BlockId id) {
   return uses;
 }
 
-void begin_pending(DeviceState& state, BackedHeap& heap, heap::BlockId block, std::vector<stream::StreamKey> streams,
-                   bool lent) {
+void begin_pending(DeviceState& state, BackedHeap& heap, heap::BlockId block, std::vector<Use> uses, bool lent) {
   PendingFree pending{0, &heap, block, {}, {}, false};
   const RelaxedCapture relaxed(state.ops);
-  for (const stream::StreamKey& stream : streams) record(state, pending, stream);
+  for (const Use& use : uses) record(state, pending, use);
   // The borrower's work is the only foreign one: the owner of the heap waits for it, and the block is free in its
   // order.
-  if (lent && streams.size() == 1 && order(state, heap, pending)) {
+  if (lent && uses.size() == 1 && order(state, heap, pending)) {
     {
       const std::lock_guard guard(state.fast);
       state.counters.wait_edges++;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <mutex>
 
+#include "engine/homes.hpp"
 #include "engine/notify.hpp"
 #include "engine/oom.hpp"
 #include "engine/pending.hpp"
@@ -24,6 +25,7 @@ std::size_t idle_to_loose(DeviceState& state, BackedHeap& heap, std::size_t coun
   const heap::Bins& bins = heap.heap.bins();
   for (std::uint32_t bin = bins.next(0); bin != heap::Bins::kNone && taken < count; bin = bins.next(bin + 1))
     for (heap::BlockId id = bins.head(bin); id != heap::kNoBlock && taken < count; id = heap.heap.pool()[id].bin_next) {
+      if (!stream::StreamOrder::known_complete(*heap.stream, heap.heap.pool()[id].stamp)) continue;
       std::uint32_t first, last;
       heap.heap.whole_slots(id, first, last);
       for (std::uint32_t slot = std::min(last, heap.slots.slots()); slot-- > first && taken < count;) {
@@ -48,7 +50,8 @@ Status unmap_loose(DeviceState& state) {
     if (heap->space == vmm::kNoSpace) continue;
     const auto goes = [&](std::uint32_t slot) {
       const HandleId id = heap->slots.mapped(slot);
-      return id != kNoHandle && state.ledger[id].listed;
+      return id != kNoHandle && state.ledger[id].listed &&
+             stream::StreamOrder::known_complete(*heap->stream, heap->slots.last_use(slot));
     };
     for (std::uint32_t slot = 0; slot < heap->slots.slots();) {
       if (!goes(slot)) {
@@ -101,8 +104,9 @@ Status release_loose(DeviceState& state, std::uint64_t& released) {
 Status trim(DeviceState& state, PrivatePools& pools, PrivatePool* pool, std::uint64_t keep, std::uint64_t& released) {
   released = 0;
   settle_pending(state, Settle::wait);
-  // Memory goes back to the device only when nothing uses it any more.
-  if (const Status waited = wait_for_everything(state); waited != Status::ok) return waited;
+  // Memory goes back to the device only when nothing uses it any more: what cannot be waited for now is left.
+  static_cast<void>(wait_for_everything(state));
+  reap_orphans(state);
   pools.reap();
   if (pool != nullptr && pool->has_source) {
     released = release_empty_segments(state, *pool);

@@ -15,7 +15,7 @@ std::uint64_t this_thread() {
 }
 
 bool StreamOrder::reachable(const StreamState& stream) const {
-  if (stream.gone_) return false;
+  if (stream.gone_ || stream.finished_) return false;
   return stream.key_.handle != kPerThreadStream || stream.key_.thread == this_thread();
 }
 
@@ -29,7 +29,7 @@ bool StreamOrder::capturing(const StreamState& stream) {
 void StreamOrder::retire(StreamState& stream, std::uint32_t epoch) {
   while (!stream.closed_.empty() && stream.closed_.front().epoch <= epoch) {
     events_.give(stream.closed_.front().event);
-    stream.closed_.pop_front();
+    stream.closed_.erase(stream.closed_.begin());
   }
   if (epoch > stream.complete_) stream.complete_ = epoch;
 }
@@ -108,7 +108,7 @@ Result StreamOrder::host_wait_all(const std::vector<StreamState*>& streams) {
   std::vector<std::uint32_t> closed;
   {
     const std::lock_guard guard(fast_);
-    for (StreamState* stream : streams) closed.push_back(stream->epoch_++);
+    for (StreamState* stream : streams) closed.push_back(stream->finished_ ? stream->epoch_ : stream->epoch_++);
   }
   counts_.host_waits++;
   const Result result = ops_.device_synchronize(device_);
@@ -118,6 +118,25 @@ Result StreamOrder::host_wait_all(const std::vector<StreamState*>& streams) {
     streams[i]->gone_ = false;  // its handle may name a new stream: that is asked again
   }
   return result;
+}
+
+bool StreamOrder::finish(StreamState& stream) {
+  if (!stream.gone_) {
+    const std::uint32_t last = stream.epoch_;
+    if (!close(stream, last)) {
+      if (!stream.gone_) return false;
+    } else {
+      // Frees from now on carry the epoch that is closed already: what they wait for was enqueued before.
+      const std::lock_guard guard(fast_);
+      stream.epoch_ = last;
+    }
+  }
+  stream.finished_ = true;
+  return true;
+}
+
+void StreamOrder::unlearn(StreamState& waiter, std::uint32_t id) {
+  if (id < waiter.waited_.size()) waiter.waited_[id] = 0;
 }
 
 void StreamOrder::forget(StreamState& stream) {

@@ -9,7 +9,7 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
+
 #include <vector>
 
 #include "base/lock.hpp"
@@ -27,6 +27,7 @@ class StreamState {
   std::uint32_t id() const { return id_; }
   // The stamp of what is freed now. Under the fast lock.
   std::uint32_t epoch() const { return epoch_; }
+  bool finished() const { return finished_; }
 
  private:
   friend class StreamOrder;
@@ -38,9 +39,10 @@ class StreamState {
   const std::uint32_t id_;
   std::uint32_t epoch_ = 1;            // written under map and fast lock
   std::uint32_t complete_ = 0;         // known complete up to here
-  std::deque<Closed> closed_;          // ascending, not known complete
+  std::vector<Closed> closed_;         // ascending, not known complete
   std::vector<std::uint32_t> waited_;  // [s]: this stream already waits for stream s up to that epoch
   bool gone_ = false;                  // the driver knows the stream no more
+  bool finished_ = false;  // the program said so: its epoch is closed for good, its handle is not touched again
 };
 
 struct OrderCounts {
@@ -73,6 +75,12 @@ class StreamOrder {
   bool capturing(const StreamState& stream);
   // May this thread enqueue on it or record it at all?
   bool reachable(const StreamState& stream) const;
+
+  // The program will destroy it: closes its epoch for good. All that is freed later was enqueued before. False: not
+  // possible now.
+  bool finish(StreamState& stream);
+  // Its id will name another stream.
+  static void unlearn(StreamState& waiter, std::uint32_t id);
 
   // Gives its events back; it must not be used afterwards.
   void forget(StreamState& stream);

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/forget_stream.hpp"
+
+#include <algorithm>
+#include <mutex>
+
+#include "engine/homes.hpp"
+
+namespace gapless::engine {
+
+using driver::Result;
+
+namespace {
+
+// Live blocks on which the stream was recorded: their event is recorded now instead of when they are freed.
+Status record_uses(DeviceState& state, const stream::StreamKey& key) {
+  for (;;) {
+    driver::Event event = nullptr;
+    Result result = state.events.take(event);
+    if (result == Result::ok) result = state.ops.event_record(state.device, event, key.handle);
+    if (result != Result::ok) {
+      if (event != nullptr) state.events.give(event);
+      return base::fail_driver("cuEventRecord", static_cast<int>(result), state.ops.result_name(result));
+    }
+    const std::lock_guard guard(state.fast);
+    bool taken = false;
+    for (std::vector<Use>& uses : state.uses) {
+      const auto at = std::find_if(uses.begin(), uses.end(),
+                                   [&](const Use& use) { return use.stream == key && use.event == nullptr; });
+      if (at == uses.end()) continue;
+      at->event = event;
+      taken = true;
+      break;
+    }
+    if (!taken) {
+      state.events.give(event);
+      return Status::ok;
+    }
+  }
+}
+
+}  // namespace
+
+Status forget_stream(DeviceState& state, driver::Stream handle) {
+  const stream::StreamKey key = stream::key_of(handle);
+  driver::CaptureInfo info;
+  if (state.ops.capture_info(state.device, key.handle, info) == Result::ok &&
+      info.status != driver::CaptureStatus::none)
+    return base::fail(Status::in_capture, "the stream captures: it cannot be destroyed now");
+  if (const Status status = record_uses(state, key); status != Status::ok) return status;
+
+  StreamHome* home;
+  {
+    const std::lock_guard guard(state.fast);
+    home = find_home(state, handle);
+  }
+  if (home == nullptr) return Status::ok;
+  if (!state.order.finish(*home->stream)) return base::fail(Status::driver, "no event can be recorded on the stream");
+  for (BackedHeap* const heap : home->heaps)
+    if (heap != nullptr) heap->orphan = true;
+  state.any_orphans = true;
+  const auto at =
+      std::find_if(state.homes.begin(), state.homes.end(), [&](const auto& other) { return other.get() == home; });
+  const std::unique_ptr<StreamHome> ended = std::move(*at);
+  state.homes.erase(at);
+  index_homes(state);
+  reap_orphans(state);
+  return Status::ok;
+}
+
+}  // namespace gapless::engine

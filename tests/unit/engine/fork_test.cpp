@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// A forked child keeps books and calls no driver: what it frees on its way out must harm nobody.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <thread>
+
+#include "fixture.hpp"
+
+namespace gapless::engine {
+namespace {
+
+using ForkTest = EngineTest;
+
+#if !defined(__SANITIZE_THREAD__)
+TEST_F(ForkTest, TheChildFreesAndFailsCleanly) {
+  open();
+  void* const a = allocate(3 * kMiB);
+  void* const b = allocate(3 * kMiB);
+  ASSERT_EQ(gapless_record_stream(allocator, b, make_stream()), GAPLESS_OK);
+  std::atomic<bool> stop{false};
+  // Whatever another thread does at the moment of the fork, the child's locks are free.
+  std::thread busy([&] {
+    while (!stop) free(allocate(50000));
+  });
+  for (int i = 0; i < 20; i++) {
+    const pid_t child = fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      alarm(20);
+      const std::uint64_t calls = faults_->memory_calls() + faults_->calls(driver::Call::event_record);
+      bool ok = gapless_deallocate(allocator, a) == GAPLESS_OK && gapless_deallocate(allocator, b) == GAPLESS_OK;
+      void* out = nullptr;
+      ok = ok && gapless_allocate(allocator, 0, nullptr, kGiB, &out) == GAPLESS_ERROR_UNSUPPORTED;
+      std::size_t released = 0;
+      ok = ok && gapless_trim(allocator, 0, {0, 0}, 0, &released) == GAPLESS_OK && released == 0;
+      ok = ok && faults_->memory_calls() + faults_->calls(driver::Call::event_record) == calls;
+      _exit(ok ? 0 : 1);
+    }
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  }
+  stop = true;
+  busy.join();
+  free(a);
+  free(b);
+}
+#endif
+
+}  // namespace
+}  // namespace gapless::engine

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+// The rungs of a miss, one by one.
+#include <vector>
+
+#include "fixture.hpp"
+
+namespace gapless::engine {
+namespace {
+
+using LadderTest = EngineTest;
+
+TEST_F(LadderTest, IdleGranulesMoveAndComeHomeForNothing) {
+  open(64 * kMiB);
+  void* const a = allocate(40 * kMiB);
+  free(a);
+  void* const small = allocate(512);  // lies in the other heap: a granule of a's place moves there or is created
+  void* const b = allocate(60 * kMiB);
+  EXPECT_EQ(machine_->physical_bytes(0), 62 * kMiB);
+  free(b);
+  free(small);
+  validate();
+  const std::uint64_t calls = faults_->memory_calls();
+  void* const again = allocate(60 * kMiB);
+  EXPECT_EQ(faults_->memory_calls(), calls) << "b's place is still mapped";
+  free(again);
+}
+
+TEST_F(LadderTest, PhysicalMemoryStaysWithinTheSlackOfThePeak) {
+  open();
+  std::vector<void*> blocks;
+  for (int i = 0; i < 100; i++) blocks.push_back(allocate(30 * kMiB));
+  for (std::size_t i = 0; i < blocks.size(); i += 2) free(blocks[i]);
+  // Larger than each hole: PyTorch would reserve another 1.4 GiB.
+  void* const large = allocate(1400 * kMiB);
+  EXPECT_LE(machine_->physical_bytes(0), static_cast<std::uint64_t>(3000.0 * 1.01 * static_cast<double>(kMiB)));
+  EXPECT_GT(stats().moves, 0);
+  free(large);
+  for (std::size_t i = 1; i < blocks.size(); i += 2) free(blocks[i]);
+  validate();
+}
+
+TEST_F(LadderTest, EverySizeUpToTheLastGranuleFits) {
+  open(64 * kMiB);
+  std::vector<void*> walls;
+  for (int i = 0; i < 16; i++) walls.push_back(allocate(3 * kMiB));
+  for (std::size_t i = 0; i < walls.size(); i += 2) free(walls[i]);
+  std::size_t largest = 0;
+  ASSERT_EQ(gapless_largest_available(allocator, 0, &largest), GAPLESS_OK);
+  void* out = nullptr;
+  EXPECT_EQ(try_allocate(largest + 512, out), GAPLESS_ERROR_OUT_OF_MEMORY);
+  ASSERT_EQ(try_allocate(largest, out), GAPLESS_OK) << gapless_last_error();
+  free(out);
+  for (std::size_t i = 1; i < walls.size(); i += 2) free(walls[i]);
+  validate();
+}
+
+TEST_F(LadderTest, TheLimitHoldsAndAppliesToTheFuture) {
+  open();
+  void* const a = allocate(50 * kMiB);
+  ASSERT_EQ(gapless_set_limit(allocator, 0, 40 * kMiB), GAPLESS_OK);
+  void* out = nullptr;
+  EXPECT_EQ(try_allocate(4 * kMiB, out), GAPLESS_ERROR_OUT_OF_MEMORY);
+  gapless_oom_record record = GAPLESS_STRUCT(gapless_oom_record);
+  ASSERT_EQ(gapless_last_oom(allocator, 0, &record), GAPLESS_OK);
+  EXPECT_EQ(record.verdict, GAPLESS_OOM_LIMIT);
+  free(a);
+  ASSERT_EQ(try_allocate(30 * kMiB, out), GAPLESS_OK) << "idle memory may be used";
+  free(out);
+  std::size_t limit = 0;
+  ASSERT_EQ(gapless_get_limit(allocator, 0, &limit), GAPLESS_OK);
+  EXPECT_EQ(limit, 40 * kMiB);
+}
+
+TEST_F(LadderTest, EagerUnmapLeavesNoDormantMapping) {
+  config::Options options;
+  options.eager_unmap = config::Toggle::on;
+  open(64 * kMiB, options);
+  for (int round = 0; round < 5; round++) {
+    void* const a = allocate(30 * kMiB);
+    void* const b = allocate(20 * kMiB);
+    free(a);
+    void* const c = allocate(40 * kMiB);
+    EXPECT_EQ(stats().dormant_mappings, 0);
+    free(b);
+    free(c);
+    validate();
+  }
+}
+
+// The first mapping of a heap fails: nothing may be left, and the same request then works.
+TEST_F(LadderTest, AfterEachFailedCallTheSameRequestWorks) {
+  using driver::Call;
+  for (const Call call : {Call::address_reserve, Call::create, Call::map, Call::set_access}) {
+    open(64 * kMiB);
+    faults_->add({.call = call, .error = driver::Result::unknown});
+    void* out = nullptr;
+    const gapless_status status = try_allocate(5 * kMiB, out);
+    // A reservation is tried again with the least size before it counts as failed.
+    EXPECT_EQ(status, call == Call::address_reserve ? GAPLESS_OK : GAPLESS_ERROR_DRIVER) << static_cast<int>(call);
+    if (status != GAPLESS_OK) {
+      EXPECT_NE(std::string(gapless_last_error()).find("CUDA_ERROR_UNKNOWN"), std::string::npos);
+      EXPECT_EQ(gapless_last_driver_error(), 999);
+      EXPECT_EQ(machine_->physical_bytes(0), 0u);
+      validate();
+      out = allocate(5 * kMiB);
+    }
+    validate();
+    free(out);
+    TearDown();
+    allocator = nullptr;
+  }
+}
+
+TEST_F(LadderTest, AHeapGrowsByAnotherReservation) {
+  // 1 GiB reservations at most: the device is small, the logical space is not reused while the blocks live.
+  open(kGiB);
+  std::vector<void*> blocks;
+  for (int i = 0; i < 200; i++) {
+    blocks.push_back(allocate(4 * kMiB));
+    if (i % 2 == 1) free(blocks[static_cast<std::size_t>(i) - 1]);
+  }
+  validate();
+  void* out = nullptr;
+  EXPECT_EQ(try_allocate(600 * kMiB, out), GAPLESS_OK) << gapless_last_error();
+  free(out);
+  for (std::size_t i = 1; i < blocks.size(); i += 2) free(blocks[i]);
+  validate();
+}
+
+}  // namespace
+}  // namespace gapless::engine
