@@ -42,6 +42,10 @@ class TorchAllocator final : public cca::CUDAAllocator {
 
   /// raw_alloc_with_stream on a named device, without asking which one is current.
   void* allocate_on(DeviceIndex device, size_t bytes, cudaStream_t stream);
+  /// Device memory straight from cudaMalloc, of the current device; raw_delete gives it to cudaFree.
+  void* allocate_uncached(size_t bytes);
+  /// Is this thread in the allocator that a MemPool was made with, which one of our pools asked for a segment?
+  static bool in_pool_source() noexcept;
 
   // ---- c10::Allocator                                                                         allocate.cpp
   DataPtr allocate(size_t bytes) override;
@@ -165,7 +169,6 @@ class TorchAllocator final : public cca::CUDAAllocator {
   void deallocate_by_detour(void* pointer);
   void deallocate_observed(void* pointer);
   void deallocate_foreign(void* pointer);
-  void* allocate_uncached(size_t bytes);
   bool deallocate_uncached(void* pointer);
 
   /// Turns a failed gapless_allocate of this thread into the exception PyTorch would throw.

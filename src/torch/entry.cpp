@@ -51,8 +51,11 @@ void* gapless_torch_allocator(void) {
 
 void* gapless_malloc(ssize_t bytes, int device, cudaStream_t stream) {
   if (bytes <= 0) return nullptr;
-  return allocator_for_pluggable().allocate_on(static_cast<c10::DeviceIndex>(device), static_cast<size_t>(bytes),
-                                               stream);
+  TorchAllocator& allocator = allocator_for_pluggable();
+  // A MemPool that was made with these functions, while gapless is PyTorch's allocator: a block of ours as the segment
+  // of a pool of ours would be routed to that very pool, and its address would name two blocks.
+  if (C10_UNLIKELY(TorchAllocator::in_pool_source())) return allocator.allocate_uncached(static_cast<size_t>(bytes));
+  return allocator.allocate_on(static_cast<c10::DeviceIndex>(device), static_cast<size_t>(bytes), stream);
 }
 
 void gapless_free(void* pointer, ssize_t /*bytes*/, int /*device*/, cudaStream_t /*stream*/) {

@@ -7,7 +7,8 @@
 namespace gapless::torch {
 
 /// Carries an exception of a callback over the C ABI: kept where it happens, thrown again on the same thread by the
-/// function that called into gapless.
+/// function that called into gapless. One that nobody asked for, because gapless met the request in another way, is
+/// forgotten when the next callback starts.
 class PendingException {
  public:
   static void keep() noexcept { pending_ = std::current_exception(); }

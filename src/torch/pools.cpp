@@ -25,19 +25,25 @@ void destroy_filter(void* user) {
   delete static_cast<Filter*>(user);
 }
 
+thread_local bool in_source = false;
+
 // The allocator that a MemPool was made with. The pool owns a share of it until its last segment is back, which may be
 // long after the MemPool object has died.
 struct Source {
   PoolSegmentAllocator allocator;
 
   static void* allocate(void* user, int32_t device, gapless_stream stream, size_t bytes) {
+    PendingException::forget();
+    void* segment = nullptr;
+    in_source = true;
     try {
       const c10::cuda::CUDAGuard guard(static_cast<DeviceIndex>(device));
-      return static_cast<Source*>(user)->allocator->raw_alloc_with_stream(bytes, static_cast<cudaStream_t>(stream));
+      segment = static_cast<Source*>(user)->allocator->raw_alloc_with_stream(bytes, static_cast<cudaStream_t>(stream));
     } catch (...) {
       PendingException::keep();  // thrown again by the allocation that asked
-      return nullptr;
     }
+    in_source = false;
+    return segment;
   }
   static void deallocate(void* user, int32_t device, void* segment, size_t /*bytes*/) {
     try {
@@ -51,6 +57,10 @@ struct Source {
 };
 
 }  // namespace
+
+bool TorchAllocator::in_pool_source() noexcept {
+  return in_source;
+}
 
 void TorchAllocator::createOrIncrefPool(DeviceIndex device, MempoolId_t pool, PoolSegmentAllocator allocator) {
   gapless_allocator* const core = core_for(device);

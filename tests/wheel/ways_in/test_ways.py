@@ -111,6 +111,26 @@ print(sum(segment['allocated_size'] for segment in pool.snapshot()))
     assert (done.returncode, done.stdout.split()) == (0, [str(4 << 20)]), done.stderr
 
 
+def test_gapless_as_the_source_of_its_own_pool(device):
+    source = PLUGGABLE + """
+import gapless
+outside = torch.empty(1 << 20, device='cuda')  # from here on gapless answers, and no longer PyTorch's pluggable object
+pool = torch.cuda.MemPool(torch.cuda.memory.CUDAPluggableAllocator(library, 'gapless_malloc', 'gapless_free').allocator())
+with torch.cuda.use_mem_pool(pool):
+    tensor = torch.empty(1 << 20, device='cuda')
+print(gapless.is_installed(), sum(segment['allocated_size'] for segment in pool.snapshot()), torch.cuda.memory_allocated())
+address = tensor.data_ptr()
+del tensor
+# The memory is the pool's still.
+print(torch.empty(1 << 20, device='cuda').data_ptr() != address)
+del pool
+torch.cuda.empty_cache()
+print(torch.cuda.memory_allocated())
+"""
+    done = device.python(source)
+    assert (done.returncode, done.stdout.split()) == (0, ["True", str(4 << 20), str(8 << 20), "True", str(4 << 20)]), done.stderr
+
+
 def test_gapless_as_the_source_of_a_native_pool(device):
     """gapless_malloc under a MemPool of the native allocator: gapless must not take the process over."""
     library = next(LIBRARIES.glob("libgapless_torch*.so"))
