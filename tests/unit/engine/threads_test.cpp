@@ -86,8 +86,8 @@ TEST_F(ThreadsTest, NobodyWaitsForAnothersDriverCallToHit) {
   using driver::Call;
   for (const Call call : {Call::create, Call::map, Call::set_access, Call::address_reserve}) {
     config::Options options;
-    options.slack = 4;  // the held miss creates what it needs instead of taking what the hits use
-    open(64 * kMiB, options);
+    options.slack = 4;          // the held miss creates what it needs instead of taking what the hits use
+    open(128 * kMiB, options);  // room for all of it at once: an OOM would be a false one
     void* const warm = allocate(10 * kMiB);
     void* const wall = allocate(4 * kMiB);  // the held miss does not fit before it
     free(warm);
