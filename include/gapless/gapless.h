@@ -299,7 +299,8 @@ typedef struct gapless_listener {
 } gapless_listener;
 
 /* One listener an allocator; NULL removes it. With none, an allocation pays one predicted branch. Returns after the last call of
- * the old listener has returned. */
+ * the old listener on other threads has returned, so it may be called from inside a listener's call, but not with a lock held that
+ * such a call waits for. Cookies that are let go while nobody listens are dropped without a call. */
 GAPLESS_EXPORT gapless_status gapless_set_listener(gapless_allocator* allocator, const gapless_listener* listener);
 
 typedef enum gapless_block_state {
@@ -406,7 +407,8 @@ typedef enum gapless_oom_answer {
 /* Called on the thread whose request fails, with no lock held, never while its stream captures, never from inside itself (a
  * request made by the hook that cannot be met fails at once). */
 typedef gapless_oom_answer (*gapless_oom_hook)(void* user, const gapless_oom_record* record);
-/* NULL removes it. Several may be set with different `user`; they are asked in the order of setting. */
+/* Several may be set, or one with different `user`; they are asked in the order of setting until one answers TRY_AGAIN. Remove
+ * returns when no other thread is in a call of any hook any more, so that `user` may go away. Errors: NOT_FOUND (remove). */
 GAPLESS_EXPORT gapless_status gapless_add_oom_hook(gapless_allocator* allocator, gapless_oom_hook hook, void* user);
 GAPLESS_EXPORT gapless_status gapless_remove_oom_hook(gapless_allocator* allocator, gapless_oom_hook hook, void* user);
 
@@ -439,7 +441,8 @@ GAPLESS_EXPORT gapless_status gapless_ipc_close(gapless_allocator* allocator, vo
 /* ------------------------------------------------------------------ options */
 
 /* Options by name, values as text; see docs/options.md. Set fails with INVALID_ARGUMENT (value) or NOT_FOUND (name; the text of
- * gapless_last_error suggests the nearest). Get writes a NUL-terminated string of at most `capacity` bytes. */
+ * gapless_last_error suggests the nearest). Get writes a NUL-terminated string of at most `capacity` bytes;
+ * the name "notes" gives what the environment's settings had wrong or without effect when the allocator was opened, a line each. */
 GAPLESS_EXPORT gapless_status gapless_set_option(gapless_allocator* allocator, const char* name, const char* value);
 GAPLESS_EXPORT gapless_status gapless_get_option(gapless_allocator* allocator, const char* name, char* value, size_t capacity);
 

@@ -14,11 +14,12 @@ namespace gapless::base {
 
 // In the order in which they may be taken.
 enum class Rank : std::uint8_t {
-  registry = 0,  // the allocators of the process, devices coming up
-  map = 1,       // serialises misses of one device; held across driver calls
-  events = 2,    // a device's pool of events
-  fast = 3,      // hits, frees and counters of one device; never held across a driver call or a callback
-  leaf = 4,      // lists that call nothing
+  process = 0,   // the list of the process's allocators; held across a fork
+  registry = 1,  // one allocator's devices coming up, its options
+  map = 2,       // serialises misses of one device; held across driver calls
+  events = 3,    // a device's pool of events
+  fast = 4,      // hits, frees and counters of one device; never held across a driver call or a callback
+  leaf = 5,      // lists that call nothing
 };
 
 namespace detail {
@@ -78,6 +79,7 @@ class RankedLock {
 
 using FastLock = RankedLock<SpinThenSleepLock, Rank::fast>;
 using MapLock = RankedLock<std::mutex, Rank::map>;
+using ProcessLock = RankedLock<std::mutex, Rank::process>;
 using RegistryLock = RankedLock<std::mutex, Rank::registry>;
 using EventLock = RankedLock<std::mutex, Rank::events>;
 using LeafLock = RankedLock<std::mutex, Rank::leaf>;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/status.hpp"
 
-#include <utility>
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
 
 namespace gapless {
 
@@ -34,27 +36,31 @@ const char* status_name(Status status) {
 namespace base {
 namespace {
 
+// Trivially destructible: static destructors of the program run after the main thread's thread_local objects have been
+// destroyed, and may still free memory and ask why that failed.
 struct LastError {
-  std::string text;
-  int driver_code = 0;
+  char text[512];
+  int driver_code;
 };
-thread_local LastError last;
+thread_local LastError last{};
 
 }  // namespace
 
-Status fail(Status status, std::string detail) {
-  last.text = std::move(detail);
+Status fail(Status status, const std::string& detail) {
+  const std::size_t length = std::min(detail.size(), sizeof last.text - 1);
+  std::memcpy(last.text, detail.data(), length);
+  last.text[length] = '\0';
   last.driver_code = 0;
   return status;
 }
 
 Status fail_driver(const char* call, int code, const char* code_name) {
-  last.text = std::string(call) + ": " + code_name + " (" + std::to_string(code) + ")";
+  std::snprintf(last.text, sizeof last.text, "%s: %s (%d)", call, code_name, code);
   last.driver_code = code;
   return Status::driver;
 }
 
-const std::string& last_error() {
+const char* last_error() {
   return last.text;
 }
 int last_driver_error() {

@@ -17,11 +17,12 @@ const char* status_name(Status status);
 namespace base {
 
 // The detail of the calling thread's last failure. Set where a failure is first known; success does not clear it.
-Status fail(Status status, std::string detail);
+// At most 511 bytes of it are kept.
+Status fail(Status status, const std::string& detail);
 // The same for a failed driver call: `code` is its CUresult. Returns Status::driver.
 Status fail_driver(const char* call, int code, const char* code_name);
 
-const std::string& last_error();
+const char* last_error();
 int last_driver_error();
 
 }  // namespace base

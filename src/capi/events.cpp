@@ -1,15 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // The listener, the marks of the training loop, out of memory.
+#include <memory>
+#include <mutex>
+#include <utility>
+
 #include "capi/on_device.hpp"
 #include "capi/structs.hpp"
+#include "engine/notify.hpp"
 
 using gapless::Status;
 using gapless::base::fail;
 using gapless::capi::bad_struct;
 using gapless::capi::fenced;
+using gapless::capi::ListenerAdapter;
 using gapless::capi::null_argument;
 using gapless::capi::on_device;
 using gapless::engine::DeviceAllocator;
+using gapless::engine::Listener;
 
 extern "C" {
 
@@ -18,11 +25,15 @@ gapless_status gapless_set_listener(gapless_allocator* allocator, const gapless_
     if (allocator == nullptr) return null_argument("allocator");
     gapless_listener given{};
     if (listener != nullptr && !gapless::capi::read_struct(listener, given)) return bad_struct();
-    // The old one first, so that no event finds half of the new one.
-    allocator->engine->set_listener(nullptr);
-    if (listener == nullptr) return Status::ok;
-    allocator->listener.set(given);
-    allocator->engine->set_listener(&allocator->listener);
+    std::unique_ptr<Listener> fresh;
+    if (listener != nullptr) fresh = std::make_unique<ListenerAdapter>(given);
+    std::unique_ptr<Listener> old(allocator->engine->exchange_listener(fresh.release()));
+    // No lock is held meanwhile: a listener's call may be replacing the listener as well.
+    allocator->engine->await_listeners();
+    if (old != nullptr && gapless::engine::delivering_here()) {
+      const std::lock_guard guard(allocator->retired_lock);
+      allocator->retired.push_back(std::move(old));
+    }
     return Status::ok;
   });
 }

@@ -3,7 +3,10 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <vector>
 
+#include "base/lock.hpp"
 #include "capi/listener_adapter.hpp"
 #include "capi/oom_hooks.hpp"
 #include "config/options.hpp"
@@ -13,8 +16,19 @@
 
 struct gapless_allocator {
   std::unique_ptr<gapless::engine::Allocator> engine;
-  gapless::capi::ListenerAdapter listener;
   gapless::capi::OomHooks oom_hooks;
+  std::string notes;  // what the configuration had to say when it was opened
+
+  // The engine holds the current listener's adapter. These were replaced from inside their own calls, which have yet to
+  // return through them.
+  gapless::base::LeafLock retired_lock;
+  std::vector<std::unique_ptr<gapless::engine::Listener>> retired;
+
+  ~gapless_allocator() {
+    // Closing makes events, so the listener goes last.
+    const std::unique_ptr<gapless::engine::Listener> listener(engine != nullptr ? engine->listener() : nullptr);
+    engine.reset();
+  }
 };
 
 namespace gapless::capi {

@@ -8,7 +8,7 @@ namespace gapless::capi {
 
 class ListenerAdapter final : public engine::Listener {
  public:
-  void set(const gapless_listener& listener) { listener_ = listener; }
+  explicit ListenerAdapter(const gapless_listener& listener) : listener_(listener) {}
   bool wants(gapless_event_kind kind) const override {
     return listener_.on_event != nullptr && (listener_.kinds >> static_cast<unsigned>(kind) & 1) != 0;
   }
@@ -18,7 +18,7 @@ class ListenerAdapter final : public engine::Listener {
   }
 
  private:
-  gapless_listener listener_{};
+  const gapless_listener listener_;
 };
 
 }  // namespace gapless::capi

@@ -3,8 +3,32 @@
 
 #include <algorithm>
 #include <mutex>
+#include <thread>
 
 namespace gapless::capi {
+namespace {
+
+thread_local int asking_on_this_thread = 0;
+
+// Counts a thread while it is inside the hooks, also when one throws.
+class Asking {
+ public:
+  explicit Asking(std::atomic<int>& asking) : asking_(asking) {
+    asking_.fetch_add(1);
+    asking_on_this_thread++;
+  }
+  ~Asking() {
+    asking_on_this_thread--;
+    asking_.fetch_sub(1);
+  }
+  Asking(const Asking&) = delete;
+  Asking& operator=(const Asking&) = delete;
+
+ private:
+  std::atomic<int>& asking_;
+};
+
+}  // namespace
 
 Status OomHooks::add(gapless_oom_hook hook, void* user) {
   const std::lock_guard guard(lock_);
@@ -14,14 +38,19 @@ Status OomHooks::add(gapless_oom_hook hook, void* user) {
 }
 
 Status OomHooks::remove(gapless_oom_hook hook, void* user) {
-  const std::lock_guard guard(lock_);
-  const auto at = std::find(hooks_.begin(), hooks_.end(), Entry{hook, user});
-  if (at == hooks_.end()) return base::fail(Status::not_found, "no such hook");
-  hooks_.erase(at);
+  {
+    const std::lock_guard guard(lock_);
+    const auto at = std::find(hooks_.begin(), hooks_.end(), Entry{hook, user});
+    if (at == hooks_.end()) return base::fail(Status::not_found, "no such hook");
+    hooks_.erase(at);
+  }
+  // What `user` points to may go away once this returns. A hook that removes itself does not wait for itself.
+  while (asking_.load() > asking_on_this_thread) std::this_thread::yield();
   return Status::ok;
 }
 
 gapless_oom_answer OomHooks::ask(const gapless_oom_record& record) {
+  const Asking asking(asking_);
   std::vector<Entry> hooks;
   {
     const std::lock_guard guard(lock_);

@@ -2,6 +2,7 @@
 // The hooks of gapless_add_oom_hook, asked in the order of setting until one says that it helped.
 #pragma once
 
+#include <atomic>
 #include <vector>
 
 #include "base/lock.hpp"
@@ -13,6 +14,7 @@ namespace gapless::capi {
 class OomHooks final : public engine::OomHook {
  public:
   Status add(gapless_oom_hook hook, void* user);
+  // Returns when no other thread is in a call of it any more.
   Status remove(gapless_oom_hook hook, void* user);
   void complete(gapless_oom_record&) override {}
   gapless_oom_answer ask(const gapless_oom_record& record) override;
@@ -25,6 +27,7 @@ class OomHooks final : public engine::OomHook {
   };
   base::LeafLock lock_;
   std::vector<Entry> hooks_;
+  std::atomic<int> asking_{0};  // threads that are in ask()
 };
 
 }  // namespace gapless::capi

@@ -19,7 +19,7 @@ namespace {
 
 // All open allocators, for fork. Leaked: threads may outlive static destruction.
 struct Registry {
-  base::RegistryLock lock;
+  base::ProcessLock lock;
   std::vector<gapless_allocator*> open;
 };
 Registry& registry() {
@@ -99,7 +99,13 @@ gapless_status gapless_open(const gapless_open_args* args, gapless_allocator** o
     std::string why_not;
     std::unique_ptr<gapless::driver::DriverOps> ops = gapless::driver::open_cuda_driver(why_not);
     if (ops == nullptr) return gapless::base::fail(Status::unsupported, why_not);
-    return gapless::capi::open_status(std::move(ops), loaded.options, out);
+    gapless_allocator* opened = nullptr;
+    const Status status = gapless::capi::open_status(std::move(ops), loaded.options, &opened);
+    if (status != Status::ok) return status;
+    for (const gapless::config::Message& message : loaded.messages)
+      opened->notes += (opened->notes.empty() ? "" : "\n") + message.text;
+    *out = opened;
+    return Status::ok;
   });
 }
 
@@ -117,7 +123,7 @@ const char* gapless_status_name(gapless_status status) {
   return gapless::status_name(static_cast<Status>(status));
 }
 const char* gapless_last_error(void) {
-  return gapless::base::last_error().c_str();
+  return gapless::base::last_error();
 }
 int gapless_last_driver_error(void) {
   return gapless::base::last_driver_error();

@@ -38,7 +38,9 @@ gapless_status gapless_get_option(gapless_allocator* allocator, const char* name
   return fenced([&] {
     if (allocator == nullptr || name == nullptr || value == nullptr) return null_argument("allocator, name or value");
     std::string text;
-    if (!gapless::config::get_option(allocator->engine->options(), name, text))
+    if (std::strcmp(name, "notes") == 0)
+      text = allocator->notes;
+    else if (!gapless::config::get_option(allocator->engine->options(), name, text))
       return fail(Status::not_found, "no option '" + std::string(name) + "'");
     if (text.size() + 1 > capacity)
       return fail(Status::invalid_argument, "the value needs " + std::to_string(text.size() + 1) + " bytes");

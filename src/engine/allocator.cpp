@@ -74,7 +74,8 @@ Status Allocator::bring_up(int device, DeviceAllocator*& out) {
   if (out != nullptr) return Status::ok;
   if (const Status status = probe(device); status != Status::ok) return status;
   driver::DeviceInfo info;
-  if (ops_->device_info(device, info) != Result::ok) return base::fail(Status::driver, "cuDeviceGetAttribute failed");
+  if (const Result result = ops_->device_info(device, info); result != Result::ok)
+    return base::fail_driver("cuDeviceGetAttribute", static_cast<int>(result), ops_->result_name(result));
   owned_.push_back(std::make_unique<DeviceAllocator>(shared_, device, info, options_));
   out = owned_.back().get();
   slot(device).store(out, std::memory_order_release);
@@ -102,10 +103,14 @@ Status Allocator::locate(const void* pointer, DeviceAllocator*& device, const vm
   return Status::ok;
 }
 
-void Allocator::set_listener(Listener* listener) {
+Listener* Allocator::exchange_listener(Listener* listener) {
   const std::lock_guard guard(lock_);
-  shared_.listener.store(listener, std::memory_order_release);
+  Listener* const old = shared_.listener.exchange(listener);
   for_each_device([&](DeviceAllocator& one) { one.listen(listener != nullptr); });
+  return old;
+}
+
+void Allocator::await_listeners() {
   await_deliveries(shared_);
 }
 

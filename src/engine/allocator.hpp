@@ -48,7 +48,11 @@ class Allocator {
   Status locate(const void* pointer, DeviceAllocator*& device, const vmm::Region*& region);
   Status probe(int device);
 
-  void set_listener(Listener* listener);
+  // Null: nobody listens. Returns the one before: calls of it may be under way until await_listeners() has returned,
+  // which is called with no lock that a listener may want.
+  Listener* exchange_listener(Listener* listener);
+  Listener* listener() const { return shared_.listener.load(); }
+  void await_listeners();
   void set_oom_hook(OomHook* hook) { shared_.oom_hook.store(hook); }
   config::Options options();
   void set_options(const config::Options& options);

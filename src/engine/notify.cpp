@@ -19,6 +19,25 @@ struct Outbox {
 thread_local Outbox outbox;
 thread_local int deliveries_of_this_thread = 0;
 
+// Counts a thread while it may call the listener, also when that throws. With await_deliveries() this is a store
+// followed by a load on both sides (who comes second must see the other), hence sequentially consistent.
+class Delivery {
+ public:
+  explicit Delivery(Shared& shared) : shared_(shared) {
+    shared_.delivering.fetch_add(1);
+    deliveries_of_this_thread++;
+  }
+  ~Delivery() {
+    deliveries_of_this_thread--;
+    shared_.delivering.fetch_sub(1);
+  }
+  Delivery(const Delivery&) = delete;
+  Delivery& operator=(const Delivery&) = delete;
+
+ private:
+  Shared& shared_;
+};
+
 }  // namespace
 
 void note_event(DeviceState& state, gapless_event_kind kind, const BackedHeap& heap, std::uint64_t address,
@@ -61,24 +80,24 @@ void deliver(DeviceState& state, std::uint64_t fresh) {
   // A callback may call back into gapless: what that call notes is its own to deliver.
   Outbox box;
   std::swap(box, outbox);
-  Shared& shared = state.shared;
-  shared.delivering.fetch_add(1, std::memory_order_acq_rel);
-  deliveries_of_this_thread++;
-  if (Listener* const listener = shared.listener.load(std::memory_order_acquire)) {
-    for (const gapless_event& event : box.events) {
-      if (!listener->wants(event.kind)) continue;
-      const std::uint64_t cookie = listener->on_event(event);
-      if (event.kind == GAPLESS_EVENT_ALLOC && event.address == fresh && cookie != 0)
-        static_cast<void>(state.self.set_cookie(reinterpret_cast<void*>(fresh), cookie));
-    }
-    for (const std::uint64_t cookie : box.cookies) listener->release_cookie(cookie);
+  const Delivery delivery(state.shared);
+  Listener* const listener = state.shared.listener.load();
+  if (listener == nullptr) return;
+  for (const gapless_event& event : box.events) {
+    if (!listener->wants(event.kind)) continue;
+    const std::uint64_t cookie = listener->on_event(event);
+    if (event.kind == GAPLESS_EVENT_ALLOC && event.address == fresh && cookie != 0)
+      static_cast<void>(state.self.set_cookie(reinterpret_cast<void*>(fresh), cookie));
   }
-  deliveries_of_this_thread--;
-  shared.delivering.fetch_sub(1, std::memory_order_acq_rel);
+  for (const std::uint64_t cookie : box.cookies) listener->release_cookie(cookie);
 }
 
 void await_deliveries(Shared& shared) {
-  while (shared.delivering.load(std::memory_order_acquire) > deliveries_of_this_thread) std::this_thread::yield();
+  while (shared.delivering.load() > deliveries_of_this_thread) std::this_thread::yield();
+}
+
+bool delivering_here() {
+  return deliveries_of_this_thread != 0;
 }
 
 }  // namespace gapless::engine

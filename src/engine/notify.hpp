@@ -19,7 +19,9 @@ void note_cookie_released(std::uint64_t cookie);
 // cookie.
 void deliver(DeviceState& state, std::uint64_t fresh = 0);
 
-// Returns when no thread is in a call of `old` any more.
+// Returns when no other thread is in a call of a listener that it found before this call.
 void await_deliveries(Shared& shared);
+// Is the calling thread inside a listener's call?
+bool delivering_here();
 
 }  // namespace gapless::engine

@@ -4,6 +4,8 @@
 #include <c10/cuda/CUDAAllocatorConfig.h>
 #include <c10/util/env.h>
 
+#include <cstdio>
+
 #include "allocator.hpp"
 #include "check.hpp"
 #include "free_callbacks.hpp"
@@ -79,6 +81,13 @@ void TorchAllocator::start(int device_count) {
   }
 }
 
+// A misspelt or useless setting changes nothing, so nobody would find out: once a process, on stderr.
+static void warn_of_settings(gapless_allocator* core) {
+  char notes[4096];
+  if (gapless_get_option(core, "notes", notes, sizeof notes) != GAPLESS_OK || notes[0] == '\0') return;
+  std::fprintf(stderr, "gapless: %s\n", notes);
+}
+
 void TorchAllocator::open_core() {
   gapless_open_args args = GAPLESS_STRUCT(gapless_open_args);
   gapless_allocator* core = nullptr;
@@ -89,6 +98,7 @@ void TorchAllocator::open_core() {
     hand_back(std::string(gapless_status_name(status)) + ": " + gapless_last_error());
     return;
   }
+  warn_of_settings(core);
   add_free_memory_callbacks(core);
   core_.store(core, std::memory_order_release);
 }

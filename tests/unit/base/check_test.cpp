@@ -29,10 +29,10 @@ TEST(Check, AboveTheLevelLeavesNoCode) {
 
 TEST(Status, DetailOfTheLastFailureStaysWithItsThread) {
   EXPECT_EQ(base::fail(Status::busy, "blocks are live"), Status::busy);
-  EXPECT_EQ(base::last_error(), "blocks are live");
+  EXPECT_STREQ(base::last_error(), "blocks are live");
   EXPECT_EQ(base::last_driver_error(), 0);
   EXPECT_EQ(base::fail_driver("cuMemMap", 2, "CUDA_ERROR_OUT_OF_MEMORY"), Status::driver);
-  EXPECT_EQ(base::last_error(), "cuMemMap: CUDA_ERROR_OUT_OF_MEMORY (2)");
+  EXPECT_STREQ(base::last_error(), "cuMemMap: CUDA_ERROR_OUT_OF_MEMORY (2)");
   EXPECT_EQ(base::last_driver_error(), 2);
 }
 
