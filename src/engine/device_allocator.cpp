@@ -19,11 +19,22 @@ namespace gapless::engine {
 
 using driver::Result;
 
+namespace {
+
+std::uint64_t limit_of(const config::Options& options, std::uint64_t device_bytes) {
+  if (options.memory_fraction >= 1.0) return options.limit;
+  const auto fraction = static_cast<std::uint64_t>(options.memory_fraction * static_cast<double>(device_bytes));
+  return std::min<std::uint64_t>(options.limit, fraction);
+}
+
+}  // namespace
+
 DeviceAllocator::DeviceAllocator(Shared& shared, int device, const driver::DeviceInfo& info,
                                  const config::Options& options)
     : state_(*this, shared, device, info, options), pools_(state_), ladder_(state_, pools_) {
   // Record 0 is written through by list code, so it must exist before the first block.
   if (const heap::BlockId first = state_.blocks.take(); first != heap::kNoBlock) state_.blocks.give(first);
+  state_.limit = limit_of(options, info.total_bytes);
   set_options(options);
   if (shared.listener.load() != nullptr) state_.raise(kListening);
 }
@@ -257,6 +268,15 @@ void DeviceAllocator::read_stats(gapless_stats& out) {
   state_.counters.read(out);
   const IdleBytes idle = idle_bytes(state_, false);
   out.idle_bytes = static_cast<std::int64_t>(idle.free + idle.pinned);
+  // Nobody follows these between two reads: what is true now is all that is said.
+  const SplitBytes split = split_bytes(state_);
+  const auto now = [](std::int64_t value) { return gapless_stat{value, value, value, 0}; };
+  out.inactive_split[GAPLESS_SMALL_POOL] = now(split.blocks[0]);
+  out.inactive_split[GAPLESS_LARGE_POOL] = now(split.blocks[1]);
+  out.inactive_split[GAPLESS_ALL] = now(split.blocks[0] + split.blocks[1]);
+  out.inactive_split_bytes[GAPLESS_SMALL_POOL] = now(split.bytes[0]);
+  out.inactive_split_bytes[GAPLESS_LARGE_POOL] = now(split.bytes[1]);
+  out.inactive_split_bytes[GAPLESS_ALL] = now(split.bytes[0] + split.bytes[1]);
   out.pinned_bytes = static_cast<std::int64_t>(state_.pinned_slots * state_.granule);
   out.wait_edges += state_.order.counts().wait_edges;
   out.stalls = state_.order.counts().host_waits;
@@ -374,10 +394,10 @@ void DeviceAllocator::mark_phase(const char* label) {
 void DeviceAllocator::set_options(const config::Options& options) {
   const std::lock_guard map(state_.map);
   const std::lock_guard guard(state_.fast);
+  // Another option that changes leaves a limit that set_limit() gave.
+  if (options.limit != state_.options.limit || options.memory_fraction != state_.options.memory_fraction)
+    state_.limit = limit_of(options, state_.info.total_bytes);
   state_.options = options;
-  const auto fraction =
-      static_cast<std::uint64_t>(options.memory_fraction * static_cast<double>(state_.info.total_bytes));
-  state_.limit = std::min<std::uint64_t>(options.limit, options.memory_fraction < 1.0 ? fraction : ~std::uint64_t{0});
   if (options.roundup_power2_divisions == config::Divisions{})
     state_.lower(kRounding);
   else

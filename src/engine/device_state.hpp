@@ -115,6 +115,7 @@ struct DeviceState {
   Counters counters;
   std::deque<PendingFree> pending;
   std::uint64_t pending_ids = 0;
+
   bool polling = false;                // one thread asks the driver about pending frees
   std::vector<std::vector<Use>> uses;  // streams recorded on blocks, by BlockNote::uses
   std::vector<std::uint32_t> unused_uses;

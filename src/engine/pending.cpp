@@ -129,10 +129,13 @@ void begin_pending(DeviceState& state, BackedHeap& heap, heap::BlockId block, st
   state.raise(kPendingFrees);
 }
 
+// At every allocation while something is pending: asking only at every eighth doubled the remap time of fsdp_like,
+// since memory that is free later is placed elsewhere.
 void poll_pending(DeviceState& state) {
   {
     const std::lock_guard guard(state.fast);
     if (state.polling || state.pending.empty()) return;
+
     state.polling = true;
   }
   const RelaxedCapture relaxed(state.ops);
@@ -147,6 +150,7 @@ void poll_pending(DeviceState& state) {
       }
       if (id == 0) {
         state.polling = false;
+
         return;
       }
     }

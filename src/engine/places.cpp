@@ -120,6 +120,36 @@ IdleBytes idle_bytes(DeviceState& state, bool only_complete) {
   return idle;
 }
 
+SplitBytes split_bytes(DeviceState& state) {
+  SplitBytes split;
+  for (const auto& heap : state.heaps) {
+    const auto size_class = static_cast<std::size_t>(heap->size_class());
+    const std::uint64_t slot_bytes = heap->heap.slot_units().bytes();
+    for_each_free(heap->heap, 0, [&](heap::BlockId id) {
+      const heap::Block& block = heap->heap.pool()[id];
+      std::uint64_t bytes = 0;
+      if (heap->space == vmm::kNoSpace) {
+        bytes = heap->heap.is_whole_span(id) ? 0 : block.size.bytes();
+      } else {
+        std::uint32_t low, high;
+        heap->heap.whole_slots(id, low, high);
+        const std::uint64_t begin = block.offset.bytes();
+        const std::uint64_t end = std::uint64_t{block.end()} << kUnitShift;
+        const auto count = [&](std::uint64_t slot) {
+          if (slot >= low && slot < high) return;
+          if (heap->slots.ok(static_cast<std::uint32_t>(slot)))
+            bytes += std::min(end, (slot + 1) * slot_bytes) - std::max(begin, slot * slot_bytes);
+        };
+        count(begin / slot_bytes);
+        if ((end - 1) / slot_bytes != begin / slot_bytes) count((end - 1) / slot_bytes);
+      }
+      split.bytes[size_class] += static_cast<std::int64_t>(bytes);
+      split.blocks[size_class] += bytes > 0 ? 1 : 0;
+    });
+  }
+  return split;
+}
+
 std::uint64_t obtainable_granules(DeviceState& state, bool only_complete) {
   driver::MemoryInfo memory;
   const bool known = state.ops.memory_info(state.device, memory) == driver::Result::ok;

@@ -38,4 +38,12 @@ struct IdleBytes {
 };
 IdleBytes idle_bytes(DeviceState& state, bool only_complete);
 
+// Free bytes that cannot go back to the device because a live or pending block shares their granule (or their source's
+// segment), and the free blocks that hold such bytes; by class. Under the fast lock.
+struct SplitBytes {
+  std::int64_t bytes[2] = {0, 0};
+  std::int64_t blocks[2] = {0, 0};
+};
+SplitBytes split_bytes(DeviceState& state);
+
 }  // namespace gapless::engine

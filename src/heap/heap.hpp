@@ -214,6 +214,7 @@ void Heap::free(BlockId id, std::uint32_t stamp) {
   const BlockId prev = block.prev;
   BlockId next = block.next;
   const std::uint32_t slot = slot_of(block.offset);
+  GAPLESS_CHECK(2, "H2", !block.is_free() && busy_ > 0);
   busy_--;
 
   if (next != kNoBlock && blocks[next].is_free()) {

@@ -55,6 +55,21 @@ TEST_F(CountersTest, PeaksSurviveStepMarksAndResetsDoNotLowerTheCreationCap) {
   free(b);
 }
 
+TEST_F(CountersTest, InactiveSplitIsWhatSharesAGranule) {
+  open();
+  void* const a = allocate(3 * kMiB);
+  void* const b = allocate(3 * kMiB);
+  EXPECT_EQ(stats().inactive_split_bytes[GAPLESS_ALL].current, 0) << "3 + 3 MiB fill three granules";
+  free(a);
+  // Granule 0 is idle, half of granule 1 is held by b.
+  const gapless_stats s = stats();
+  EXPECT_EQ(s.inactive_split_bytes[GAPLESS_LARGE_POOL].current, static_cast<std::int64_t>(kMiB));
+  EXPECT_EQ(s.inactive_split[GAPLESS_ALL].current, 1);
+  EXPECT_EQ(s.idle_bytes, static_cast<std::int64_t>(2 * kMiB));
+  free(b);
+  EXPECT_EQ(stats().inactive_split_bytes[GAPLESS_ALL].current, 0);
+}
+
 TEST_F(CountersTest, PendingBlocksAreActiveButNotAllocated) {
   driver::sim::Config config;
   config.completion = driver::sim::Completion::manual;

@@ -67,5 +67,17 @@ TEST_F(TrimTest, WarmUpBacksMemoryAhead) {
   free(b);
 }
 
+TEST_F(TrimTest, AnOptionLeavesTheLimit) {
+  open();
+  ASSERT_EQ(gapless_set_limit(allocator, 0, 64 * kMiB), GAPLESS_OK);
+  ASSERT_EQ(gapless_set_option(allocator, "slack", "1.02"), GAPLESS_OK);
+  std::size_t limit = 0;
+  ASSERT_EQ(gapless_get_limit(allocator, 0, &limit), GAPLESS_OK);
+  EXPECT_EQ(limit, 64 * kMiB);
+  ASSERT_EQ(gapless_set_option(allocator, "limit", "32MiB"), GAPLESS_OK);
+  ASSERT_EQ(gapless_get_limit(allocator, 0, &limit), GAPLESS_OK);
+  EXPECT_EQ(limit, 32 * kMiB);
+}
+
 }  // namespace
 }  // namespace gapless::engine
