@@ -60,7 +60,10 @@ void TorchAllocator::raise_out_of_memory(DeviceIndex device, size_t bytes, cudaS
   facts.free_in_private_pools = free_in_private_pools(core, device);
   facts.processes = describe_processes(device);
   size_t limit = 0;
-  if (fraction_of(device) && gapless_get_limit(core, device, &limit) == GAPLESS_OK) facts.allowed = limit;
+  // A fraction of 1 is named too, as PyTorch does; and a limit of gapless's own, or the numbers would not explain the failure.
+  if (gapless_get_limit(core, device, &limit) == GAPLESS_OK && (fraction_of(device) || limit < memory.total)) {
+    facts.allowed = limit;
+  }
 
   if (history_.listens()) {
     history_.add_out_of_memory(device, memory.free, (bytes + kGrain - 1) / kGrain * kGrain, stream);
