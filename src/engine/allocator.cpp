@@ -5,6 +5,8 @@
 #include <mutex>
 #include <string>
 
+#include "engine/notify.hpp"
+
 namespace gapless::engine {
 
 using driver::Result;
@@ -137,6 +139,8 @@ void Allocator::prepare_fork() {
 }
 
 void Allocator::after_fork(bool child) {
+  // The parent's other threads do not exist here: their calls of the listener never end.
+  if (child) shared_.delivering.store(delivering_here() ? 1 : 0);
   for_each_device([child](DeviceAllocator& one) { one.after_fork(child); });
   lock_.unlock();
 }

@@ -126,7 +126,7 @@ Status DeviceAllocator::allocate_attended(driver::Stream stream, std::uint64_t b
     if (home != nullptr && !request.pool) heap = home->heaps[static_cast<std::size_t>(request.size_class)];
     if (home != nullptr && request.pool && request.pool->captured && !request.pool->has_source)
       heap = request.pool->find(*home->stream, request.size_class);
-    const heap::BlockId id = heap != nullptr ? heap->heap.place(request.size) : heap::kNoBlock;
+    const heap::BlockId id = heap != nullptr && !too_large ? heap->heap.place(request.size) : heap::kNoBlock;
     if (id != heap::kNoBlock) {
       heap::Block& block = state_.blocks[id];
       if (heap->slots.backed(block.offset, block.size)) {
@@ -431,10 +431,14 @@ void DeviceAllocator::prepare_fork() {
   // ranks are meant for one device.
   while (!state_.map.try_lock()) std::this_thread::yield();
   while (!state_.fast.try_lock()) std::this_thread::yield();
+  while (!pools_.scopes_lock().try_lock()) std::this_thread::yield();
+  while (!ladder_.oom_lock().try_lock()) std::this_thread::yield();
 }
 
 void DeviceAllocator::after_fork(bool child) {
   if (child) state_.raise(kForked);
+  ladder_.oom_lock().unlock();
+  pools_.scopes_lock().unlock();
   state_.fast.unlock();
   state_.map.unlock();
 }

@@ -140,7 +140,7 @@ struct DeviceState {
   std::vector<std::uint32_t> unused_stream_ids;
   std::uint32_t stream_ids = 0;
   bool any_orphans = false;
-  std::uint64_t reserved_addresses = 0;
+  std::atomic<std::uint64_t> reserved_addresses{0};  // statistics read it without the lock
   std::uint64_t misses_begun = 0;
   std::uint64_t limit = ~std::uint64_t{0};
   std::vector<Farewell> farewells;

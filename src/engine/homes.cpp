@@ -234,6 +234,7 @@ BackedHeap* make_heap(DeviceState& state, stream::StreamState& stream, heap::Siz
     const std::lock_guard guard(state.fast);
     state.heaps.push_back(std::move(fresh));
   }
+  const std::lock_guard guard(state.fast);
   heap->pool = pool;
   status = Status::ok;
   return heap;

@@ -199,11 +199,12 @@ Ladder::Step Ladder::try_pools_on_oom(const Request& request, StreamHome& home, 
   return Step::no_memory;
 }
 
-Ladder::Step Ladder::grow_from_source(const Request& request, StreamHome& home, std::unique_lock<base::MapLock>& map,
-                                      Granted& out) {
+Ladder::Step Ladder::grow_from_source(const Request& request, std::unique_lock<base::MapLock>& map, Granted& out) {
   PrivatePool& pool = *request.pool;
+  // Not kept over the source's call, which may forget the stream.
+  const auto asking = [&]() -> stream::StreamState& { return *home_of(state_, request.stream).stream; };
   const auto take = [&]() {
-    BackedHeap* const heap = pool.find(*home.stream, request.size_class);
+    BackedHeap* const heap = pool.find(asking(), request.size_class);
     if (heap == nullptr) return false;
     const std::lock_guard guard(state_.fast);
     const heap::BlockId free_block = heap->heap.peek(request.size);
@@ -222,10 +223,10 @@ Ladder::Step Ladder::grow_from_source(const Request& request, StreamHome& home, 
   void* const segment = source.allocate(source.user, state_.device, request.stream, bytes);
   map.lock();
   if (segment == nullptr) return Step::no_memory;
-  failure_ = add_segment(state_, pool, *home.stream, request.size_class, segment, bytes);
+  failure_ = add_segment(state_, pool, asking(), request.size_class, segment, bytes);
   if (failure_ != Status::ok) {
     map.unlock();
-    source.deallocate(source.user, state_.device, segment, bytes);
+    if (source.deallocate != nullptr) source.deallocate(source.user, state_.device, segment, bytes);
     map.lock();
     return Step::no_memory;
   }
@@ -234,37 +235,40 @@ Ladder::Step Ladder::grow_from_source(const Request& request, StreamHome& home, 
 
 Status Ladder::climb_locked(const Request& request, std::unique_lock<base::MapLock>& map, Granted& out) {
   backing_.rungs = {};
+  // Beyond the largest block there is nothing to look for, but a record is owed.
+  const bool possible = request.requested <= request.size.bytes();
   for (std::uint32_t attempt = 0;; attempt++) {
     reap_orphans(state_);
-    StreamHome& home = home_of(state_, request.stream);
-    const bool capturing = state_.order.capturing(*home.stream);
+    // Looked up anew each time: the callback of a source may forget the stream.
+    const auto home = [&]() -> StreamHome& { return home_of(state_, request.stream); };
+    const bool capturing = state_.order.capturing(*home().stream);
     if (request.pool) {
       pools_.keep(request.pool);
       if (capturing && !request.pool->captured) mark_captured(state_, *request.pool);
     }
     const auto once = [&] {
-      return request.pool && request.pool->has_source ? grow_from_source(request, home, map, out)
-                                                      : try_once(request, home, capturing, out);
+      return request.pool && request.pool->has_source ? grow_from_source(request, map, out)
+                                                      : try_once(request, home(), capturing, out);
     };
     settle_pending(state_, Settle::order);
-    Step step = once();
-    if (step == Step::no_memory && settle_pending(state_, Settle::wait) > 0) {
+    Step step = possible ? once() : Step::no_memory;
+    if (step == Step::no_memory && possible && settle_pending(state_, Settle::wait) > 0) {
       state_.counters.alloc_retries++;
       step = once();
     }
-    if (step == Step::no_memory && !capturing) {
+    if (step == Step::no_memory && possible && !capturing) {
       static_cast<void>(wait_for_everything(state_));
       state_.counters.alloc_retries++;
       settle_pending(state_, Settle::wait);
       release_all_empty_segments(state_, pools_);
       step = once();
     }
-    if (step == Step::no_memory) step = try_pools_on_oom(request, home, out);
+    if (step == Step::no_memory && possible) step = try_pools_on_oom(request, home(), out);
     if (step == Step::done) return Status::ok;
     if (step == Step::failed) return failure_;
 
     gapless_oom_record record{};
-    fill_record(request, home, capturing, record);
+    fill_record(request, capturing, record);
     record.attempt = attempt;
     const ProgressMark before = progress_mark(state_);
     map.unlock();
@@ -272,7 +276,7 @@ Status Ladder::climb_locked(const Request& request, std::unique_lock<base::MapLo
     gapless_oom_answer answer = GAPLESS_OOM_GIVE_UP;
     if (OomHook* const hook = state_.shared.oom_hook.load(std::memory_order_acquire)) {
       hook->complete(record);
-      if (!inside_hook && !capturing && attempt < kMostAttempts) {
+      if (!inside_hook && !capturing && possible && attempt < kMostAttempts) {
         inside_hook = true;
         answer = hook->ask(record);
         inside_hook = false;
@@ -326,14 +330,14 @@ bool Ladder::last_oom(gapless_oom_record& out) {
   return any_oom_;
 }
 
-void Ladder::fill_record(const Request& request, StreamHome& home, bool capturing, gapless_oom_record& record) {
+void Ladder::fill_record(const Request& request, bool capturing, gapless_oom_record& record) {
   record.struct_size = sizeof record;
   record.device = state_.device;
   record.stream = request.stream;
   if (request.pool) record.pool = request.pool->id;
   record.requested_bytes = request.requested;
   record.rounded_bytes = request.size.bytes();
-  record.largest_obtainable_bytes = largest_obtainable(home.handle);
+  record.largest_obtainable_bytes = largest_obtainable(request.stream);
   describe_oom(state_, capturing, record);
   std::copy(backing_.rungs.begin(), backing_.rungs.end(), record.freed_by_rung);
 }

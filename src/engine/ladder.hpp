@@ -38,6 +38,7 @@ class Ladder {
   // The largest request of the default pool that would succeed now. Under the map lock.
   std::uint64_t largest_obtainable(driver::Stream stream);
   bool last_oom(gapless_oom_record& out);
+  base::LeafLock& oom_lock() { return oom_lock_; }  // around fork()
   Backing& backing() { return backing_; }
 
  private:
@@ -48,10 +49,10 @@ class Ladder {
   Step lend(const Request& request, BackedHeap& heap, heap::BlockId block, Granted& out);
   Step try_other_places(const Request& request, BackedHeap& heap, bool capturing, Granted& out);
   Step try_pools_on_oom(const Request& request, StreamHome& home, Granted& out);
-  Step grow_from_source(const Request& request, StreamHome& home, std::unique_lock<base::MapLock>& map, Granted& out);
+  Step grow_from_source(const Request& request, std::unique_lock<base::MapLock>& map, Granted& out);
   void grant(const Request& request, BackedHeap& heap, heap::BlockId block, Granted& out);
   Status climb_locked(const Request& request, std::unique_lock<base::MapLock>& map, Granted& out);
-  void fill_record(const Request& request, StreamHome& home, bool capturing, gapless_oom_record& record);
+  void fill_record(const Request& request, bool capturing, gapless_oom_record& record);
 
   DeviceState& state_;
   PrivatePools& pools_;

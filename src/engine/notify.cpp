@@ -93,7 +93,9 @@ void deliver(DeviceState& state, std::uint64_t fresh) {
 }
 
 void await_deliveries(Shared& shared) {
-  while (shared.delivering.load() > deliveries_of_this_thread) std::this_thread::yield();
+  // Two calls that waited for each other's end would wait for ever.
+  if (delivering_here()) return;
+  while (shared.delivering.load() > 0) std::this_thread::yield();
 }
 
 bool delivering_here() {

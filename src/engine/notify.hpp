@@ -19,7 +19,7 @@ void note_cookie_released(std::uint64_t cookie);
 // cookie.
 void deliver(DeviceState& state, std::uint64_t fresh = 0);
 
-// Returns when no other thread is in a call of a listener that it found before this call.
+// Returns when no thread is in a call of a listener that it found before this call; at once from inside such a call.
 void await_deliveries(Shared& shared);
 // Is the calling thread inside a listener's call?
 bool delivering_here();

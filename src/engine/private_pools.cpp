@@ -144,7 +144,8 @@ void PrivatePools::unpin(PrivatePool& pool) {
 void PrivatePools::reap() {
   for (std::size_t i = pools_.size(); i-- > 0;) {
     PrivatePool& pool = *pools_[i];
-    if (pool.uses > 0) continue;
+    // A scope that is open, or a request that one has routed here and that is on its way, will still ask it: later.
+    if (pool.uses > 0 || pools_[i].use_count() > 1) continue;
     {
       const std::lock_guard guard(state_.fast);
       std::erase_if(pool.heaps, [&](BackedHeap* heap) {

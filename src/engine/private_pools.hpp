@@ -2,6 +2,7 @@
 // Private pools: blocks of graph captures and of MemPools, kept apart from the default pool.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <vector>
 
@@ -15,7 +16,7 @@ struct PrivatePool {
   bool use_on_oom = false;
   bool no_split = false;
   // A capture has used it: graphs know its addresses, so its granules stay where they are while the pool has uses.
-  bool captured = false;
+  std::atomic<bool> captured{false};
   bool has_source = false;
   gapless_segment_source source{};
   std::vector<BackedHeap*> heaps;
@@ -71,6 +72,8 @@ class PrivatePools {
   // A routed pool may have been reaped since: it is among them again. Under the map lock.
   void keep(const std::shared_ptr<PrivatePool>& pool);
   const std::vector<std::shared_ptr<PrivatePool>>& all() const { return pools_; }
+  // Around fork(): whoever holds the list of scopes would hold it in the child for ever.
+  base::LeafLock& scopes_lock() { return scopes_lock_; }
   // Pools without uses whose blocks have all died: their heaps wait for new owners. Under the map lock.
   void reap();
 

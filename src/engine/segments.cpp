@@ -29,11 +29,14 @@ Status add_segment(DeviceState& state, PrivatePool& pool, stream::StreamState& s
   const std::uint64_t end = heap->heap.spans().empty() ? 0 : heap->heap.spans().back().limit.bytes();
   const std::uint64_t from = round_up(end, state.granule);
   const std::uint64_t usable = bytes / kUnitBytes * kUnitBytes;
+  if (base % kUnitBytes != 0) return base::fail(Status::out_of_memory, "a segment's address is no multiple of 512");
   if (usable == 0 || from + usable > heap->heap.capacity().bytes())
     return base::fail(Status::out_of_memory, "the pool's segments exceed the address space of a heap");
   const Units first = units_of(from);
   const Units limit = first + units_of(usable);
   vmm::Region* const region = state.shared.addresses->add_segment(base, usable, state.device, heap, first);
+  if (region == nullptr)
+    return base::fail(Status::out_of_memory, "a segment lies in memory that the allocator has already");
   bool added;
   {
     const std::lock_guard guard(state.fast);

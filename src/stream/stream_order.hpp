@@ -8,6 +8,7 @@
 // epoch.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
 #include <vector>
@@ -45,11 +46,12 @@ class StreamState {
   bool finished_ = false;  // the program said so: its epoch is closed for good, its handle is not touched again
 };
 
+// Written under the map lock, read by statistics without it.
 struct OrderCounts {
-  std::int64_t records = 0;
-  std::int64_t queries = 0;
-  std::int64_t wait_edges = 0;
-  std::int64_t host_waits = 0;
+  std::atomic<std::int64_t> records = 0;
+  std::atomic<std::int64_t> queries = 0;
+  std::atomic<std::int64_t> wait_edges = 0;
+  std::atomic<std::int64_t> host_waits = 0;
 };
 
 class StreamOrder {

@@ -51,7 +51,12 @@ void AddressMap::remove(Region* region) {
 
 Region* AddressMap::add_segment(driver::Address base, std::uint64_t bytes, int device, RegionOwner* owner,
                                 Units first) {
+  if (base + bytes < base || (base + bytes - 1) >> kChunkShift >= kChunks) return nullptr;
   const std::lock_guard guard(lock_);
+  for (std::uint64_t chunk = base >> kChunkShift; chunk <= (base + bytes - 1) >> kChunkShift; chunk++)
+    if (std::atomic_ref<Region*>(chunks_[chunk]).load(std::memory_order_relaxed) != nullptr) return nullptr;
+  for (const Region* const other : by_base_)
+    if (base < other->base + other->bytes && other->base < base + bytes) return nullptr;
   Region* const region = take(base, bytes, device, owner, first);
   const auto at = std::lower_bound(by_base_.begin(), by_base_.end(), base,
                                    [](const Region* r, driver::Address b) { return r->base < b; });

@@ -53,7 +53,8 @@ class AddressMap {
   // [base, base + bytes) in whole chunks. Null: no host memory, or addresses beyond the map.
   Region* add(driver::Address base, std::uint64_t bytes, int device, RegionOwner* owner, Units first);
   void remove(Region* region);
-  // Memory that is not ours (a pool's own source): any base and size; found by search.
+  // Memory that is not ours (a pool's own source): any base and size above 0; found by search. Null: some of it lies in
+  // a reservation or in another segment, so that its addresses would mean two things, or beyond the map.
   Region* add_segment(driver::Address base, std::uint64_t bytes, int device, RegionOwner* owner, Units first);
   void remove_segment(Region* region);
 

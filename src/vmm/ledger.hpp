@@ -8,6 +8,7 @@
 // Under the map lock, but for the bits of SlotTable::ok, which change under map and fast lock.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <vector>
 
@@ -62,7 +63,11 @@ class Ledger {
   HandleId unlist_any();
   void unlist(HandleId id);
   std::size_t loose() const { return loose_.size(); }
-  std::size_t dormant_mappings() const { return mappings_ - active_; }
+  std::size_t dormant_mappings() const {
+    const std::size_t active = active_;
+    const std::size_t mappings = mappings_;
+    return mappings > active ? mappings - active : 0;  // the two may be of different moments
+  }
 
   std::uint32_t next_mark() { return ++mark_; }
 
@@ -77,8 +82,9 @@ class Ledger {
   std::vector<HandleId> loose_;
   std::uint32_t mark_ = 0;
   std::size_t exist_ = 0;
-  std::size_t active_ = 0;
-  std::size_t mappings_ = 0;
+  // Atomic for statistics, which read them without the map lock.
+  std::atomic<std::size_t> active_ = 0;
+  std::atomic<std::size_t> mappings_ = 0;
 };
 
 }  // namespace gapless::vmm
