@@ -299,8 +299,7 @@ typedef struct gapless_listener {
 } gapless_listener;
 
 /* One listener an allocator; NULL removes it. With none, an allocation pays one predicted branch. Returns after the last call of
- * the old listener on other threads has returned, so it may be called from inside a listener's call, but not with a lock held that
- * such a call waits for. Cookies that are let go while nobody listens are dropped without a call. */
+ * the old listener has returned, so not with a lock held that such a call waits for; from inside a listener's call it returns at once. Cookies that are let go while nobody listens are dropped without a call. */
 GAPLESS_EXPORT gapless_status gapless_set_listener(gapless_allocator* allocator, const gapless_listener* listener);
 
 typedef enum gapless_block_state {
@@ -408,7 +407,7 @@ typedef enum gapless_oom_answer {
  * request made by the hook that cannot be met fails at once). */
 typedef gapless_oom_answer (*gapless_oom_hook)(void* user, const gapless_oom_record* record);
 /* Several may be set, or one with different `user`; they are asked in the order of setting until one answers TRY_AGAIN. Remove
- * returns when no other thread is in a call of any hook any more, so that `user` may go away. Errors: NOT_FOUND (remove). */
+ * returns when no thread is in a call of any hook any more, so that `user` may go away; from inside a hook it returns at once. Errors: NOT_FOUND (remove). */
 GAPLESS_EXPORT gapless_status gapless_add_oom_hook(gapless_allocator* allocator, gapless_oom_hook hook, void* user);
 GAPLESS_EXPORT gapless_status gapless_remove_oom_hook(gapless_allocator* allocator, gapless_oom_hook hook, void* user);
 

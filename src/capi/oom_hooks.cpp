@@ -44,9 +44,21 @@ Status OomHooks::remove(gapless_oom_hook hook, void* user) {
     if (at == hooks_.end()) return base::fail(Status::not_found, "no such hook");
     hooks_.erase(at);
   }
-  // What `user` points to may go away once this returns. A hook that removes itself does not wait for itself.
-  while (asking_.load() > asking_on_this_thread) std::this_thread::yield();
+  // What `user` points to may go away once this returns. From inside a hook there is no waiting: two hooks that waited
+  // for each other's end would wait for ever.
+  while (asking_on_this_thread == 0 && asking_.load() > 0) std::this_thread::yield();
   return Status::ok;
+}
+
+void OomHooks::prepare_fork() {
+  // Ranks are for one allocator; several are locked here.
+  while (!lock_.try_lock()) std::this_thread::yield();
+}
+
+void OomHooks::after_fork(bool child) {
+  // The parent's other threads do not exist in the child: their calls never end.
+  if (child) asking_.store(asking_on_this_thread == 0 ? 0 : 1);
+  lock_.unlock();
 }
 
 gapless_oom_answer OomHooks::ask(const gapless_oom_record& record) {

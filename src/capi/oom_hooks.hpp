@@ -14,10 +14,12 @@ namespace gapless::capi {
 class OomHooks final : public engine::OomHook {
  public:
   Status add(gapless_oom_hook hook, void* user);
-  // Returns when no other thread is in a call of it any more.
+  // Returns when no thread is in a call of it any more; at once from inside a hook.
   Status remove(gapless_oom_hook hook, void* user);
   void complete(gapless_oom_record&) override {}
   gapless_oom_answer ask(const gapless_oom_record& record) override;
+  void prepare_fork();
+  void after_fork(bool child);
 
  private:
   struct Entry {

@@ -30,10 +30,16 @@ Registry& registry() {
 // No thread of the parent is inside the allocator when the child is made, so the child finds every structure whole.
 void before_fork() {
   registry().lock.lock();
-  for (gapless_allocator* const one : registry().open) one->engine->prepare_fork();
+  for (gapless_allocator* const one : registry().open) {
+    one->engine->prepare_fork();
+    one->oom_hooks.prepare_fork();
+  }
 }
 void after_fork(bool child) {
-  for (gapless_allocator* const one : registry().open) one->engine->after_fork(child);
+  for (gapless_allocator* const one : registry().open) {
+    one->oom_hooks.after_fork(child);
+    one->engine->after_fork(child);
+  }
   registry().lock.unlock();
 }
 
