@@ -87,7 +87,7 @@ void note_oom(DeviceState& state, driver::Stream stream, const gapless_oom_recor
   if (any != nullptr) note_event(state, GAPLESS_EVENT_OOM, *any, record.driver_free_bytes, record.rounded_bytes, 0);
 }
 
-bool wait_for_everything(DeviceState& state) {
+Status wait_for_everything(DeviceState& state) {
   std::vector<stream::StreamState*> unreachable;
   bool captures = false;
   for (const auto& stream : state.streams) {
@@ -106,10 +106,13 @@ bool wait_for_everything(DeviceState& state) {
     for (const PendingFree& pending : state.pending) captures = captures || !pending.deferred.empty();
     state.counters.sync_all_streams++;
   }
-  if (unreachable.empty()) return !captures;
+  if (captures) return base::fail(Status::in_capture, "a stream captures: its memory cannot be waited for");
+  if (unreachable.empty()) return Status::ok;
   // Other threads' own default streams and streams that are gone can be waited for only together with the whole device,
   // which would break a capture.
-  return !captures && state.order.host_wait_all(unreachable) == driver::Result::ok;
+  const driver::Result result = state.order.host_wait_all(unreachable);
+  if (result == driver::Result::ok) return Status::ok;
+  return base::fail_driver("cuCtxSynchronize", static_cast<int>(result), state.ops.result_name(result));
 }
 
 std::uint64_t release_all_empty_segments(DeviceState& state, PrivatePools& pools) {

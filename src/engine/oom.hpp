@@ -15,9 +15,9 @@ void describe_oom(DeviceState& state, bool capturing, gapless_oom_record& record
 std::string oom_text(const gapless_oom_record& record);
 void note_oom(DeviceState& state, driver::Stream stream, const gapless_oom_record& record);
 
-// The host waits for the last use of everything freed, so that it is known to be idle. False: not of everything, since
-// a stream captures or the driver refuses; the rest is known. Under the map lock.
-bool wait_for_everything(DeviceState& state);
+// The host waits for the last use of everything freed, so that it is known to be idle. Under the map lock. Errors,
+// after what could be waited for: IN_CAPTURE, DRIVER.
+Status wait_for_everything(DeviceState& state);
 // Segments of all sources that hold no block. Under the map lock.
 std::uint64_t release_all_empty_segments(DeviceState& state, PrivatePools& pools);
 

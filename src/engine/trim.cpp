@@ -105,7 +105,7 @@ Status trim(DeviceState& state, PrivatePools& pools, PrivatePool* pool, std::uin
   released = 0;
   settle_pending(state, Settle::wait);
   // Memory goes back to the device only when nothing uses it any more: what cannot be waited for now is left.
-  static_cast<void>(wait_for_everything(state));
+  const Status waited = wait_for_everything(state);
   reap_orphans(state);
   pools.reap();
   if (pool != nullptr && pool->has_source) {
@@ -123,7 +123,10 @@ Status trim(DeviceState& state, PrivatePools& pools, PrivatePool* pool, std::uin
     if (heap->space != vmm::kNoSpace && heap->pool == pool && wanted > 0) wanted -= idle_to_loose(state, *heap, wanted);
   const Status unmapped = unmap_loose(state);
   const Status given = release_loose(state, released);
-  return unmapped != Status::ok ? unmapped : given;
+  if (unmapped != Status::ok) return unmapped;
+  if (given != Status::ok) return given;
+  // Memory that a capture keeps is not idle; memory that the driver would not wait for may be.
+  return waited == Status::in_capture ? Status::ok : waited;
 }
 
 }  // namespace gapless::engine
