@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <mutex>
 
+#include "engine/places.hpp"
 #include "policy/growth.hpp"
 
 namespace gapless::engine {
@@ -15,7 +16,9 @@ using vmm::kNoHandle;
 
 namespace {
 constexpr std::uint64_t kMissesPerEvent = 4;
-}
+// So many handles are made without asking the driver first whether it has enough: that question is a call as well.
+constexpr std::uint64_t kBlindCreations = 32;
+}  // namespace
 
 bool Backing::idle(HandleId id, BackedHeap*& heap, std::uint32_t& stamp) {
   const vmm::HandleRecord& record = state_.ledger[id];
@@ -231,6 +234,13 @@ void Backing::unmap_left(vmm::Transaction& transaction) {
   }
 }
 
+// A request that is far beyond the device would else make all the handles that there are, a call each, and give them
+// back.
+bool Backing::hopeless(const vmm::Transaction& transaction, std::uint64_t creations, bool only_complete) {
+  const std::uint64_t missing = transaction.missing();
+  return std::min(missing, creations) >= kBlindCreations && missing > obtainable_granules(state_, only_complete);
+}
+
 Backed Backing::attempt(vmm::Transaction& transaction, BackedHeap& heap, Units offset, Units size, bool only_complete,
                         bool& retry) {
   retry = false;
@@ -256,8 +266,13 @@ Backed Backing::attempt(vmm::Transaction& transaction, BackedHeap& heap, Units o
     physical = state_.physical;
     peak_live = std::max(state_.counters.peak_live(), state_.counters.live_bytes() + size.bytes());
   }
-  create(transaction, policy::may_create(physical, peak_live, state_.options.slack, state_.limit, state_.granule),
-         kCreated);
+  const std::uint64_t may = policy::may_create(physical, peak_live, state_.options.slack, state_.limit, state_.granule);
+  if (hopeless(transaction, may, only_complete)) {
+    undo(transaction);
+    rungs = rungs_before;
+    return Backed::no_memory;
+  }
+  create(transaction, may, kCreated);
   steal(transaction, heap, false, only_complete);
   steal(transaction, heap, true, only_complete);
   if (transaction.missing() > 0) {
@@ -265,7 +280,8 @@ Backed Backing::attempt(vmm::Transaction& transaction, BackedHeap& heap, Units o
       const std::lock_guard guard(state_.fast);
       physical = state_.physical;
     }
-    create(transaction, policy::can_create(physical, state_.limit, state_.granule), kOverSlack);
+    const std::uint64_t can = policy::can_create(physical, state_.limit, state_.granule);
+    if (!hopeless(transaction, can, only_complete)) create(transaction, can, kOverSlack);
   }
   if (transaction.missing() > 0) {
     undo(transaction);

@@ -50,6 +50,7 @@ class Backing {
   Backed attempt(vmm::Transaction& transaction, BackedHeap& heap, Units offset, Units size, bool only_complete,
                  bool& retry);
   void plan_slots(vmm::Transaction& transaction, BackedHeap& heap, Units offset, Units size, bool only_complete);
+  bool hopeless(const vmm::Transaction& transaction, std::uint64_t creations, bool only_complete);
   void create(vmm::Transaction& transaction, std::uint64_t allowed, Rung rung);
   void steal(vmm::Transaction& transaction, BackedHeap& heap, bool others, bool only_complete);
   void add_victims(BackedHeap& heap, bool only_complete);

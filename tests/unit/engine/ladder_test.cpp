@@ -127,5 +127,21 @@ TEST_F(LadderTest, AHeapGrowsByAnotherReservation) {
   validate();
 }
 
+TEST_F(LadderTest, AHopelessRequestMakesNoHandles) {
+  open(4 * kGiB);
+  void* const kept = allocate(kGiB);
+  const std::uint64_t before = faults_->calls(driver::Call::create);
+  void* block = nullptr;
+  EXPECT_EQ(try_allocate(8 * kGiB, block), GAPLESS_ERROR_OUT_OF_MEMORY);
+  EXPECT_EQ(try_allocate(4 * kGiB, block), GAPLESS_ERROR_OUT_OF_MEMORY);
+  ASSERT_EQ(gapless_set_limit(allocator, 0, 2 * kGiB), GAPLESS_OK);
+  EXPECT_EQ(try_allocate(2 * kGiB, block), GAPLESS_ERROR_OUT_OF_MEMORY);
+  EXPECT_EQ(faults_->calls(driver::Call::create), before);
+  ASSERT_EQ(gapless_set_limit(allocator, 0, ~std::size_t{0}), GAPLESS_OK);
+  EXPECT_EQ(try_allocate(3 * kGiB, block), GAPLESS_OK);
+  free(block);
+  free(kept);
+}
+
 }  // namespace
 }  // namespace gapless::engine
