@@ -27,8 +27,9 @@ class CheckedDriver final : public ForwardingDriver {
     friend bool operator==(const Live&, const Live&) = default;
   };
 
-  // `granularity`: DeviceInfo's; the smallest one where devices differ.
-  CheckedDriver(DriverOps& next, std::size_t granularity, int devices);
+  // `granularity`: DeviceInfo's; the smallest one where devices differ. `without`: a rule, or lines of this file, that
+  // is not reported: for the mutation check of tests/contract only (left_out.hpp).
+  CheckedDriver(DriverOps& next, std::size_t granularity, int devices, std::string without = {});
 
   std::vector<Report> reports() const;
   std::uint64_t report_count() const;
@@ -62,7 +63,8 @@ class CheckedDriver final : public ForwardingDriver {
     bool leaving = false;  // an unmap is under way
   };
 
-  Result broken(const char* rule, std::string text, Result result = Result::invalid_value);
+  Result broken(const char* rule, std::string text, Result result = Result::invalid_value,
+                const char* file = __builtin_FILE(), int line = __builtin_LINE());
   Result check_device(int device);
   Result check_event(int device, Event event, const char* call);
   bool whole_mappings(Address base, std::size_t bytes) const;
@@ -70,6 +72,7 @@ class CheckedDriver final : public ForwardingDriver {
 
   const std::size_t granularity_;
   const int devices_;
+  const std::string without_;
   mutable std::mutex mutex_;  // never held across a call of the driver below
   std::map<Address, std::size_t> reservations_;
   std::map<Handle, HandleState> handles_;

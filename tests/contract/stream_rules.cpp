@@ -45,6 +45,13 @@ std::vector<Case> stream_rules() {
          (void)w.driver.stream_wait_event(0, nullptr, event);
          (void)w.driver.event_destroy(0, event);  // while waited for: allowed
        }},
+      {"EVT-1",
+       [](World& w) {
+         const Event event = w.event();
+         (void)w.driver.event_destroy(0, event);
+         (void)w.driver.stream_wait_event(0, w.stream(), event);
+       },
+       [](World& w) { (void)w.driver.stream_wait_event(0, w.stream(), w.event()); }, nullptr, "Wait"},
       {"EVT-2", [](World& w) { record_on(w, 1); }, [](World& w) { record_on(w, 0); }, two_devices},
       {"ERR-1",
        [](World& w) {

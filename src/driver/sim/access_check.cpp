@@ -53,10 +53,10 @@ bool Memory::check_access(int device, const Access& access, const Use& operation
     }
     Region& region = it->second;
     const Address stop = std::min(end, it->first + region.bytes);
-    if (((access.write ? region.writable : region.readable) & bit(device)) == 0) {
-      common_.violate("ACC-3",
-                      text("%s on device %d %s [0x%llx, +%llu), but 0x%llx does not allow it", operation.name, device,
-                           access.write ? "writes" : "reads", ull(access.base), ull(access.bytes), ull(it->first)));
+    if (((access.write ? region.writable : region.readable) & bit(device)) == 0 &&
+        common_.violate("ACC-3",
+                        text("%s on device %d %s [0x%llx, +%llu), but 0x%llx does not allow it", operation.name, device,
+                             access.write ? "writes" : "reads", ull(access.base), ull(access.bytes), ull(it->first)))) {
       return false;
     }
 

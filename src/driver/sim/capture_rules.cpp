@@ -11,8 +11,10 @@ Result Machine::Core::usable(StreamState& stream) {
       if (capture == nullptr || capture->device() != stream.device) continue;
       for (const std::uint32_t member : capture->members()) {
         if (scheduler.stream(member).flags.non_blocking) continue;
-        common.violate("CAP-3",
-                       text("the legacy stream is used while stream %u, which synchronises with it, captures", member));
+        if (!common.violate("CAP-3", text("the legacy stream is used while stream %u, which synchronises with it, "
+                                          "captures",
+                                          member)))
+          continue;
         capture->invalidate();
         return Result::stream_capture_implicit;
       }
@@ -33,7 +35,9 @@ Result Machine::Core::safe_in_capture(const char* call) {
     const bool own = capture->thread() == thread.id && capture->mode() != CaptureMode::relaxed;
     const bool foreign = thread.mode == CaptureMode::global && capture->mode() == CaptureMode::global;
     if (!own && !foreign) continue;
-    common.violate("CAP-1", text("%s is potentially unsafe while capture %llu is under way", call, ull(capture->id())));
+    if (!common.violate("CAP-1",
+                        text("%s is potentially unsafe while capture %llu is under way", call, ull(capture->id()))))
+      continue;
     capture->invalidate();
     result = Result::stream_capture_unsupported;
   }
@@ -42,7 +46,8 @@ Result Machine::Core::safe_in_capture(const char* call) {
 
 Result Machine::Core::refuse_captured(Capture* capture, const char* call) {
   if (capture == nullptr) return Result::ok;
-  common.violate("CAP-2", text("%s of something that takes part in capture %llu", call, ull(capture->id())));
+  if (!common.violate("CAP-2", text("%s of something that takes part in capture %llu", call, ull(capture->id()))))
+    return Result::ok;
   capture->invalidate();
   return Result::stream_capture_unsupported;
 }
@@ -52,8 +57,9 @@ Result Machine::Core::refuse_captured_event(const EventState& event, const char*
   for (const auto& capture : captures) {
     if (capture != nullptr && capture->id() == event.capture) return refuse_captured(capture.get(), call);
   }
-  common.violate("CAP-2", text("%s of an event that was recorded in capture %llu only", call, ull(event.capture)));
-  return code::captured_event;
+  const bool refused =
+      common.violate("CAP-2", text("%s of an event that was recorded in capture %llu only", call, ull(event.capture)));
+  return refused ? code::captured_event : Result::ok;
 }
 
 Result Machine::Core::refuse_captured_device(int device, const char* call) {

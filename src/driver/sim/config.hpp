@@ -37,6 +37,9 @@ struct Config {
   std::uint64_t va = 32ull << 40;  // bytes of virtual addresses
   bool virtual_memory = true;      // false: a device without virtual memory management (old driver, vGPU, WSL)
   std::string stats;               // file for the JSON statistics at exit; empty: none
+  // For the mutation check of tests/contract only, so it has no text form: a rule, or the lines of one of its
+  // enforcements ("core.cpp:20-24"), that this machine does not know.
+  std::string without;
 };
 
 // "size=80GiB,devices=1,other=0,seed=1,completion=lag:0,strict=0,stats=FILE". Keys in any order, all optional; `stats`

@@ -22,9 +22,10 @@ Result Machine::Core::device_state(int device) {
     return Result::invalid_device;
   }
   const Result error = sticky[static_cast<std::size_t>(device)];
-  if (error != Result::ok)
-    common.violate("ERR-1", text("device %d is used after error %d, which is final", device, static_cast<int>(error)));
-  return error;
+  if (error == Result::ok) return error;
+  const bool refused = common.violate(
+      "ERR-1", text("device %d is used after error %d, which is final", device, static_cast<int>(error)));
+  return refused ? error : Result::ok;
 }
 
 StreamState* Machine::Core::resolve(int device, Stream stream) {

@@ -17,15 +17,15 @@ Result Machine::Core::capture_wait(StreamState& waiting, const EventState& event
     return code::captured_event;
   }
   Capture* own = capture_of(waiting);
-  if (own != nullptr && own != it->get()) {
-    common.violate("CAP-6",
-                   text("stream %u would join captures %llu and %llu", waiting.id, ull(own->id()), ull(event.capture)));
+  if (own != nullptr && own != it->get() &&
+      common.violate("CAP-6", text("stream %u would join captures %llu and %llu", waiting.id, ull(own->id()),
+                                   ull(event.capture)))) {
     own->invalidate();
     (*it)->invalidate();
     return code::capture_merge;
   }
-  if (waiting.legacy) {
-    common.violate("CAP-3", text("the legacy stream waits for an event of capture %llu", ull(event.capture)));
+  if (waiting.legacy &&
+      common.violate("CAP-3", text("the legacy stream waits for an event of capture %llu", ull(event.capture)))) {
     (*it)->invalidate();
     return Result::stream_capture_implicit;
   }
@@ -39,12 +39,10 @@ Result Machine::begin_capture(int device, Stream stream, CaptureMode mode) {
   if (const Result result = core_->device_state(device); result != Result::ok) return result;
   StreamState* state = core_->resolve(device, stream);
   if (state == nullptr) return code::invalid_handle;
-  if (state->legacy) {
-    core_->common.violate("CAP-3", "the legacy stream cannot capture");
+  if (state->legacy && core_->common.violate("CAP-3", "the legacy stream cannot capture")) {
     return Result::stream_capture_unsupported;
   }
-  if (state->capture != 0) {
-    core_->common.violate("CAP-5", text("stream %u captures already", state->id));
+  if (state->capture != 0 && core_->common.violate("CAP-5", text("stream %u captures already", state->id))) {
     return Result::invalid_value;
   }
   std::vector<std::unique_ptr<Capture>>& captures = core_->captures;
@@ -69,14 +67,14 @@ Result Machine::end_capture(int device, Stream stream, Graph& out) {
     if (capture != nullptr) capture->invalidate();
     return capture == nullptr ? Result::invalid_value : code::capture_unmatched;
   }
-  if (capture->mode() != CaptureMode::relaxed && capture->thread() != core_->threads.current().id) {
-    core_->common.violate("CAP-4", text("capture %llu ends on another thread than it began", ull(capture->id())));
+  if (capture->mode() != CaptureMode::relaxed && capture->thread() != core_->threads.current().id &&
+      core_->common.violate("CAP-4", text("capture %llu ends on another thread than it began", ull(capture->id())))) {
     return code::capture_wrong_thread;
   }
   Result result = capture->invalidated() ? Result::stream_capture_invalidated : Result::ok;
-  if (result == Result::ok && !capture->joined()) {
-    core_->common.violate(
-        "CAP-7", text("capture %llu ends while work of a stream that joined it is not waited for", ull(capture->id())));
+  if (result == Result::ok && !capture->joined() &&
+      core_->common.violate("CAP-7", text("capture %llu ends while work of a stream that joined it is not waited for",
+                                          ull(capture->id())))) {
     result = code::capture_unjoined;
   }
   for (const std::uint32_t member : capture->members()) core_->scheduler.stream(member).capture = 0;

@@ -30,9 +30,9 @@ Result Machine::free(int device, Address base) {
     core_->scheduler.finish_device(lock, owner);  // so that no body runs into addresses that are gone
   }
   if (!core_->memory.is_pool(base)) return core_->memory.free(base, core_->known());
-  const Result result = core_->memory.pool_free(base, core_->known());
+  core_->memory.pool_free(base, core_->known());
   core_->memory.give_pool_addresses(base);
-  return result;
+  return Result::ok;
 }
 
 Result Machine::pool_allocate(int device, std::size_t bytes, Stream stream, Address& out) {
@@ -62,7 +62,7 @@ Result Machine::pool_free(int device, Address base, Stream stream) {
     core_->learn_implicit(*state);
     ordered = &state->clock;
   }
-  if (const Result result = memory.pool_free(base, ordered); result != Result::ok) return result;
+  memory.pool_free(base, ordered);
   return core_->submit(lock, device, stream, operation);
 }
 
@@ -175,8 +175,8 @@ Result Machine::export_posix_fd(Handle handle, int& out) {
     core_->common.violate("HDL-2", text("export of 0x%llx, which is not a handle that the program holds", ull(handle)));
     return Result::invalid_value;
   }
-  if (!backing->properties.posix_fd) {
-    core_->common.violate("HDL-3", text("export of 0x%llx, which was not created for it", ull(handle)));
+  if (!backing->properties.posix_fd &&
+      core_->common.violate("HDL-3", text("export of 0x%llx, which was not created for it", ull(handle)))) {
     return Result::invalid_value;
   }
   const int fd = ::memfd_create("gapless-sim-handle", MFD_CLOEXEC);

@@ -101,9 +101,10 @@ Result Machine::stream_wait_event(int device, Stream stream, Event event) {
   if (const Result result = core_->usable(*waiting); result != Result::ok) return result;
   if (state->capture != 0) return core_->capture_wait(*waiting, *state);
   if (!state->recorded) return Result::ok;
-  if (Capture* capture = core_->capture_of(*waiting)) {
-    core_->common.violate(
-        "CAP-6", text("capturing stream %u waits for an event that was recorded outside its capture", waiting->id));
+  if (Capture* capture = core_->capture_of(*waiting);
+      capture != nullptr &&
+      core_->common.violate(
+          "CAP-6", text("capturing stream %u waits for an event that was recorded outside its capture", waiting->id))) {
     capture->invalidate();
     return code::capture_isolation;
   }
@@ -146,9 +147,9 @@ Result Machine::event_record(int device, Event event, Stream stream) {
   EventState* state = core_->event(event, "cuEventRecord");
   StreamState* recorded = core_->resolve(device, stream);
   if (state == nullptr || recorded == nullptr) return code::invalid_handle;
-  if (state->device != recorded->device) {
-    core_->common.violate("EVT-2", text("event %llu of device %d is recorded on stream %u of device %d", ull(state->id),
-                                        state->device, recorded->id, recorded->device));
+  if (state->device != recorded->device &&
+      core_->common.violate("EVT-2", text("event %llu of device %d is recorded on stream %u of device %d",
+                                          ull(state->id), state->device, recorded->id, recorded->device))) {
     return code::invalid_handle;
   }
   if (const Result result = core_->usable(*recorded); result != Result::ok) return result;

@@ -7,12 +7,12 @@
 namespace gapless::driver::sim {
 
 Result Memory::address_reserve(std::uint64_t bytes, std::uint64_t alignment, Address fixed, Address& out) {
-  if (bytes == 0 || bytes % kGranule != 0) {
-    common_.violate("VA-1", text("cuMemAddressReserve of %llu bytes", ull(bytes)));
+  if ((bytes == 0 || bytes % kGranule != 0) &&
+      common_.violate("VA-1", text("cuMemAddressReserve of %llu bytes", ull(bytes)))) {
     return Result::invalid_value;
   }
-  if ((alignment & (alignment - 1)) != 0) {
-    common_.violate("VA-2", text("cuMemAddressReserve aligned to %llu", ull(alignment)));
+  if ((alignment & (alignment - 1)) != 0 &&
+      common_.violate("VA-2", text("cuMemAddressReserve aligned to %llu", ull(alignment)))) {
     return Result::invalid_value;
   }
   Address at = 0;
@@ -27,15 +27,17 @@ Result Memory::address_reserve(std::uint64_t bytes, std::uint64_t alignment, Add
 
 Result Memory::address_free(Address base, std::uint64_t bytes) {
   const auto it = reservations_.find(base);
-  if (it == reservations_.end() || it->second != bytes) {
-    common_.violate(
-        "VA-3", text("cuMemAddressFree of [0x%llx, +%llu), which is not one whole reservation", ull(base), ull(bytes)));
+  const bool known = it != reservations_.end();
+  if ((!known || it->second != bytes) &&
+      (common_.violate("VA-3", text("cuMemAddressFree of [0x%llx, +%llu), which is not one whole reservation",
+                                    ull(base), ull(bytes))) ||
+       !known)) {
     return Result::invalid_value;
   }
   const auto mapped = regions_.lower_bound(base);
-  if (mapped != regions_.end() && mapped->first < base + bytes) {
-    common_.violate("VA-4", text("cuMemAddressFree of [0x%llx, +%llu) while 0x%llx is mapped", ull(base), ull(bytes),
-                                 ull(mapped->first)));
+  if (mapped != regions_.end() && mapped->first < base + bytes &&
+      common_.violate("VA-4", text("cuMemAddressFree of [0x%llx, +%llu) while 0x%llx is mapped", ull(base), ull(bytes),
+                                   ull(mapped->first)))) {
     return Result::invalid_value;
   }
   reservations_.erase(it);
@@ -44,8 +46,8 @@ Result Memory::address_free(Address base, std::uint64_t bytes) {
 }
 
 Result Memory::create(int device, std::uint64_t bytes, const HandleProperties& properties, Handle& out) {
-  if (bytes == 0 || bytes % kGranule != 0) {
-    common_.violate("HDL-1", text("cuMemCreate of %llu bytes", ull(bytes)));
+  if ((bytes == 0 || bytes % kGranule != 0) &&
+      common_.violate("HDL-1", text("cuMemCreate of %llu bytes", ull(bytes)))) {
     return Result::invalid_value;
   }
   if (properties.fabric) return Result::not_supported;
@@ -97,23 +99,23 @@ Result Memory::map(Address base, std::uint64_t bytes, std::uint64_t offset, Hand
     common_.violate("HDL-2", text("cuMemMap of 0x%llx, which is not a handle that the program holds", ull(handle)));
     return Result::invalid_value;
   }
-  if (bytes == 0 || bytes % kGranule != 0 || base % kGranule != 0 || offset != 0 || bytes > backing->bytes) {
-    common_.violate("MAP-1", text("cuMemMap of [0x%llx, +%llu) at offset %llu of a handle of %llu bytes", ull(base),
-                                  ull(bytes), ull(offset), ull(backing->bytes)));
+  if ((bytes == 0 || bytes % kGranule != 0 || base % kGranule != 0 || offset != 0 || bytes > backing->bytes) &&
+      common_.violate("MAP-1", text("cuMemMap of [0x%llx, +%llu) at offset %llu of a handle of %llu bytes", ull(base),
+                                    ull(bytes), ull(offset), ull(backing->bytes)))) {
     return Result::invalid_value;
   }
   auto reservation = reservations_.upper_bound(base);
-  if (reservation == reservations_.begin() ||
-      (--reservation, base + bytes > reservation->first + reservation->second)) {
-    common_.violate("MAP-2",
-                    text("cuMemMap of [0x%llx, +%llu), which is not inside one reservation", ull(base), ull(bytes)));
+  if ((reservation == reservations_.begin() ||
+       (--reservation, base + bytes > reservation->first + reservation->second)) &&
+      common_.violate(
+          "MAP-2", text("cuMemMap of [0x%llx, +%llu), which is not inside one reservation", ull(base), ull(bytes)))) {
     return Result::invalid_value;
   }
   const auto after = regions_.lower_bound(base);
   const bool below = after != regions_.begin() && std::prev(after)->first + std::prev(after)->second.bytes > base;
-  if (below || (after != regions_.end() && after->first < base + bytes)) {
-    common_.violate("MAP-3", text("cuMemMap of [0x%llx, +%llu) over the mapping at 0x%llx", ull(base), ull(bytes),
-                                  ull(below ? std::prev(after)->first : after->first)));
+  if ((below || (after != regions_.end() && after->first < base + bytes)) &&
+      common_.violate("MAP-3", text("cuMemMap of [0x%llx, +%llu) over the mapping at 0x%llx", ull(base), ull(bytes),
+                                    ull(below ? std::prev(after)->first : after->first)))) {
     return Result::invalid_value;
   }
   ++backing->shown;
@@ -173,8 +175,8 @@ Result Memory::set_access(Address base, std::uint64_t bytes, std::span<const int
     }
     bits |= bit(device);
   }
-  if (bits == 0) {
-    common_.violate("MAP-6", text("cuMemSetAccess of [0x%llx, +%llu) for no device", ull(base), ull(bytes)));
+  if (bits == 0 &&
+      common_.violate("MAP-6", text("cuMemSetAccess of [0x%llx, +%llu) for no device", ull(base), ull(bytes)))) {
     return Result::invalid_value;
   }
   for (auto it = first; it != last; ++it) {
