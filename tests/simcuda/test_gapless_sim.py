@@ -44,6 +44,15 @@ class Options(unittest.TestCase):
                 self.assertEqual(result.returncode, 125, result.stderr)
                 self.assertIn("gapless-sim: ", result.stderr)
 
+    def test_a_size_without_a_unit_is_bytes(self):
+        result = run("--size", "24", "true")
+        self.assertEqual(result.returncode, 125)
+        self.assertIn("did you mean 24GiB?", result.stderr)
+        result = run("--size", "24KiB", "true")
+        self.assertEqual(result.returncode, 125)
+        self.assertNotIn("did you mean", result.stderr)
+        self.assertEqual(run("--size", str(1 << 30), "true").returncode, 0)
+
     def test_missing_libraries_exit_125(self):
         result = run("true", environment={"GAPLESS_SIM_LIBRARY_DIR": "/nowhere"})
         self.assertEqual(result.returncode, 125)
@@ -59,6 +68,15 @@ class Commands(unittest.TestCase):
         self.assertEqual(run("--", "no-such-command-here").returncode, 127)
         with tempfile.NamedTemporaryFile() as file:
             self.assertEqual(run("--", file.name).returncode, 126)
+
+    def test_a_script_in_place_of_its_interpreter(self):
+        with tempfile.TemporaryDirectory() as folder:
+            script = pathlib.Path(folder) / "train.py"
+            script.write_text("")
+            for command, status in [("train.py", 127), ("./train.py", 126)]:
+                result = run("--", command, cwd=folder)
+                self.assertEqual(result.returncode, status)
+                self.assertIn(f"did you mean: gapless-sim -- python {command}", result.stderr)
 
     def test_environment(self):
         script = "echo $LD_PRELOAD; echo $TORCH_CUDNN_V8_API_DISABLED $PYTHONHASHSEED $TRITON_LIBCUDA_PATH; cat /proc/self/personality"
@@ -81,6 +99,20 @@ class Commands(unittest.TestCase):
             self.assertEqual(os.path.basename(result.stdout.strip().split(":")[-1]), "libgapless_preload.so")
         else:
             self.assertEqual(result.returncode, 125)
+
+
+class Summary(unittest.TestCase):
+    def test_one_line_when_the_device_was_used(self):
+        result = run("--size", "1GiB", "--", sys.executable, "-c", USE_DEVICE)
+        self.assertEqual(result.stderr, "gapless-sim: device 0: peak 0.06 GiB of 1.00 GiB; 0 violations\n")
+
+    def test_no_line_without_a_device_or_when_quiet(self):
+        self.assertEqual(run("--", "true").stderr, "")
+        self.assertEqual(run("--quiet", "--", sys.executable, "-c", USE_DEVICE).stderr, "")
+
+    def test_a_process_that_the_command_started_says_which_it_is(self):
+        spawn = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {USE_DEVICE!r}], check=True)"
+        self.assertRegex(run("--", sys.executable, "-c", spawn).stderr, r"^gapless-sim: process \d+, device 0: peak 0.06 GiB")
 
 
 class Statistics(unittest.TestCase):

@@ -24,13 +24,14 @@ struct Flag {
   bool Config::*field;
 };
 
-constexpr std::array<Flag, 10> kFlags = {{
+constexpr std::array<Flag, 11> kFlags = {{
     {"strict", &Config::strict},
     {"threads_separate", &Config::threads_separate},
     {"free_orders", &Config::free_orders},
     {"sticky", &Config::sticky},
     {"abort", &Config::abort_on_violation},
     {"report", &Config::report},
+    {"summary", &Config::summary},
     {"data", &Config::data},
     {"reserve_host_va", &Config::reserve_host_va},
     {"fixed_base", &Config::fixed_base},

@@ -29,8 +29,9 @@ struct Config {
   bool free_orders = true;        // cuMemFree waits for the device's work; false: strict reports who relies on it
   bool sticky = false;            // an illegal access poisons the device: every later call fails with 700
   bool abort_on_violation = false;
-  bool report = false;  // broken rules are also written to stderr
-  bool data = false;    // memory behind the addresses, for the host to read; else D2H copies give zeros
+  bool report = false;   // broken rules are also written to stderr
+  bool summary = false;  // one line on stderr when the process ends: peak physical bytes, broken rules
+  bool data = false;     // memory behind the addresses, for the host to read; else D2H copies give zeros
   std::uint64_t data_max = 16ull << 20;  // data: longer copies and fills are dropped, so that RAM stays bounded
   bool reserve_host_va = false;    // the device's addresses are reserved PROT_NONE in this process; data implies it
   bool fixed_base = true;          // at 0x200000000000, so that every run sees the same addresses

@@ -53,17 +53,28 @@ void forget_in_child() {
 
 // gapless-sim replaces itself by the command, so the command has its process id: only that process writes the file of
 // the given name; any other process with a machine of its own writes beside it.
-std::string stats_path(const Process& p) {
+bool is_main_process(const Process& p) {
   const char* main_process = std::getenv("GAPLESS_SIM_MAIN_PID");
-  const std::string own = std::to_string(p.owner);
-  if (main_process == nullptr || own == main_process) return p.config.stats;
-  return p.config.stats + "." + own;
+  return main_process == nullptr || std::to_string(p.owner) == main_process;
+}
+
+std::string stats_path(const Process& p) {
+  return is_main_process(p) ? p.config.stats : p.config.stats + "." + std::to_string(p.owner);
+}
+
+// One write: lines of several processes do not mix.
+void write_summary(const Process& p) {
+  const std::string who = is_main_process(p) ? "" : "process " + std::to_string(p.owner) + ", ";
+  const std::string line = "gapless-sim: " + who + statistics_line() + "\n";
+  [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, line.data(), line.size());
 }
 
 // Runs after the destructors of every library that depends on this one.
-__attribute__((destructor)) void write_stats_at_exit() {
+__attribute__((destructor)) void report_at_exit() {
   Process& p = process();
-  if (p.machine.load() == nullptr || p.owner != getpid() || p.config.stats.empty()) return;
+  if (p.machine.load() == nullptr || p.owner != getpid()) return;
+  if (p.config.summary) write_summary(p);
+  if (p.config.stats.empty()) return;
   const std::string path = stats_path(p);
   if (!write_statistics(path))
     std::fprintf(stderr, "gapless-sim: cannot write %s: %s\n", path.c_str(), std::strerror(errno));

@@ -104,6 +104,24 @@ std::string statistics_json() {
   return out + "\n}\n";
 }
 
+std::string statistics_line() {
+  constexpr double kGib = 1024.0 * 1024.0 * 1024.0;
+  Machine* m = machine();
+  std::string line;
+  for (int device = 0; m != nullptr && device < m->device_count(); ++device) {
+    if (m->physical_bytes_peak(device) == 0 && device > 0) continue;
+    driver::DeviceInfo info;
+    m->device_info(device, info);
+    char text[96];
+    std::snprintf(text, sizeof text, "%sdevice %d: peak %.2f GiB of %.2f GiB", line.empty() ? "" : ", ", device,
+                  static_cast<double>(m->physical_bytes_peak(device)) / kGib,
+                  static_cast<double>(info.total_bytes) / kGib);
+    line += text;
+  }
+  const std::uint64_t broken = m != nullptr ? m->violation_count() : 0;
+  return line + "; " + std::to_string(broken) + (broken == 1 ? " violation" : " violations");
+}
+
 bool write_statistics(const std::string& path) {
   std::FILE* file = std::fopen(path.c_str(), "w");
   if (file == nullptr) return false;

@@ -13,6 +13,9 @@ std::map<std::string, std::uint64_t> calls_of_kind(int kind);
 
 std::string statistics_json();
 
+// One line for a person, without a line end: the peak of each device that was used, and how many rules were broken.
+std::string statistics_line();
+
 // False with errno set.
 bool write_statistics(const std::string& path);
 

@@ -36,6 +36,15 @@ bool prepare_stats(std::string& path, std::string& why) {
   return true;
 }
 
+// "gapless-sim -- train.py" is what everybody types first.
+std::string hint_for(const std::string& command, int error) {
+  std::error_code ignored;
+  const bool is_file = std::filesystem::is_regular_file(command, ignored);
+  if (!is_file || (error != ENOENT && error != EACCES)) return {};
+  if (command.ends_with(".py")) return "; did you mean: gapless-sim -- python " + command;
+  return error == EACCES ? "; it is not executable" : "; did you mean: gapless-sim -- ./" + command;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -59,6 +68,7 @@ int main(int argc, char** argv) {
   arguments.push_back(nullptr);
   execvp(arguments.front(), arguments.data());
   const int error = errno;
-  std::fprintf(stderr, "gapless-sim: cannot run %s: %s\n", arguments.front(), std::strerror(error));
+  std::fprintf(stderr, "gapless-sim: cannot run %s: %s%s\n", arguments.front(), std::strerror(error),
+               hint_for(arguments.front(), error).c_str());
   return error == ENOENT ? kNotFound : kCannotRun;
 }

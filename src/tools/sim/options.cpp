@@ -14,6 +14,19 @@ bool parse_number(std::string_view text, Number& out) {
   return error == std::errc() && end == text.data() + text.size();
 }
 
+// One page of the device: a machine with less can hold nothing.
+constexpr std::uint64_t kLeastSize = std::uint64_t{2} << 20;
+
+// What is wrong with a value that reads as a size, with what was probably meant; empty: nothing.
+std::string size_problem(std::string_view text, std::uint64_t bytes) {
+  if (bytes >= kLeastSize) return {};
+  std::string problem = "--size: " + std::string(text) + " is less than one page of the device, 2MiB";
+  if (text.find_first_not_of("0123456789.") == std::string_view::npos) {
+    problem += "; without a unit it is bytes, did you mean " + std::string(text) + "GiB?";
+  }
+  return problem;
+}
+
 struct Option {
   std::string_view name;
   bool takes_value;
@@ -24,7 +37,11 @@ std::vector<Option> options_of(SimOptions& out) {
   driver::sim::Config& machine = out.machine;
   return {
       {"--size", true,
-       [&](std::string_view v) { return driver::sim::parse_size(v, machine.size) && machine.size > 0; }},
+       [&](std::string_view v) {
+         if (!driver::sim::parse_size(v, machine.size)) return false;
+         out.problem = size_problem(v, machine.size);
+         return out.problem.empty();
+       }},
       {"--devices", true,
        [&](std::string_view v) {
          return parse_number(v, machine.devices) && machine.devices >= 1 && machine.devices <= 64;
@@ -44,6 +61,11 @@ std::vector<Option> options_of(SimOptions& out) {
          return !v.empty();
        }},
       {"--gapless", false, [&](std::string_view) { return out.gapless = true; }},
+      {"--quiet", false,
+       [&](std::string_view) {
+         machine.summary = false;
+         return true;
+       }},
       {"--help", false, [&](std::string_view) { return out.help = true; }},
       {"-h", false, [&](std::string_view) { return out.help = true; }},
   };
@@ -60,6 +82,7 @@ const Option* find(const std::vector<Option>& options, std::string_view name) {
 
 bool parse_sim_options(int argc, char** argv, SimOptions& out, std::string& why) {
   const std::vector<Option> options = options_of(out);
+  out.machine.summary = true;
   int index = 1;
   while (index < argc) {
     const std::string_view argument = argv[index++];
@@ -90,7 +113,7 @@ bool parse_sim_options(int argc, char** argv, SimOptions& out, std::string& why)
       value = argv[index++];
     }
     if (!option->set(value)) {
-      why = name + ": cannot read '" + std::string(value) + "'";
+      why = out.problem.empty() ? name + ": cannot read '" + std::string(value) + "'" : out.problem;
       return false;
     }
   }
@@ -116,10 +139,12 @@ Runs COMMAND, and what it starts, on a simulated CUDA device: no GPU is needed, 
   --capability M.N            compute capability that the device reports (8.0)
   --stats FILE                write driver calls, physical bytes and violations as JSON when COMMAND exits; processes that
                               COMMAND starts write FILE.PID when they use the device themselves
+  --quiet                     no line at the end: otherwise each process that used the device writes one line to stderr, the
+                              peak of physical bytes and the number of broken rules
   --gapless                   also preload gapless (libgapless_preload.so)
   -h, --help                  this text
 
-Sizes: a number, then K, M, G or T, with or without iB (powers of 1024).
+Sizes: a number, then K, M, G or T, with or without iB (powers of 1024); bytes without a letter.
 Variables that are set already stay as they are: PYTHONHASHSEED, TORCH_CUDNN_V8_API_DISABLED, TRITON_LIBCUDA_PATH.
 GAPLESS_SIM_COUNT_KERNELS=1 adds launches by kernel name to the statistics.
 

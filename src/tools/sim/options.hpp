@@ -15,6 +15,7 @@ struct SimOptions {
   bool gapless = false;    // preload gapless too
   bool help = false;
   std::vector<std::string> command;
+  std::string problem;  // of a value that was read and is refused all the same
 };
 
 // False with the reason in `why`.
