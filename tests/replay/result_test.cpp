@@ -49,5 +49,17 @@ TEST(ReplayResult, JsonHasTheKeysThatOthersRelyOn) {
   EXPECT_NE(json.find("line\\u000abreak"), std::string::npos);
 }
 
+TEST(ReplayResult, NoRatioOfARunThatDidNotComplete) {
+  ReplayResult result = sample();
+  result.completed = false;
+  result.error = "out of memory: no room";
+  EXPECT_NE(json_line(result, false).find("\"ratio\": null"), std::string::npos);
+  const std::string line = table_line(result);
+  EXPECT_EQ(line.find("1.5000"), std::string::npos) << line;
+  EXPECT_NE(line.find("NOT COMPLETED: out of memory: no room"), std::string::npos) << line;
+  result.completed = true;
+  EXPECT_NE(table_line(result).find("1.5000"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace gapless::tools

@@ -40,7 +40,10 @@ class GaplessBackend final : public Backend {
  private:
   Outcome keep(gapless_status status) {
     if (status == GAPLESS_OK) return Outcome::ok;
-    error_ = std::string(gapless_status_name(status)) + ": " + gapless_last_error();
+    error_ = gapless_status_name(status);
+    // Most details repeat the name in front.
+    const std::string detail = gapless_last_error();
+    if (!detail.empty()) error_ = detail.starts_with(error_) ? detail : error_ + ": " + detail;
     return status == GAPLESS_ERROR_OUT_OF_MEMORY ? Outcome::out_of_memory : Outcome::failed;
   }
 

@@ -89,7 +89,7 @@ int main(int argc, char** argv) {
     }
     return run(options);
   } catch (const UsageError& error) {
-    std::cerr << "gapless-replay: " << error.what() << "\n" << usage_text();
+    std::cerr << "gapless-replay: " << error.what() << "\nTry 'gapless-replay --help'.\n";
     return kUsage;
   } catch (const std::exception& error) {
     std::cerr << "gapless-replay: " << error.what() << "\n";

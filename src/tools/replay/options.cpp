@@ -186,8 +186,16 @@ Replays allocation traces into an allocator on the simulated device and prints o
   --timing-runs N       replays to take ns_per_pair from, the least counts (default 3; 0: not measured)
   --jobs N              processes at once for --min-fit (default 1)
 
-reserved: physical bytes as the device counts them. live: requests rounded up to 512 B. driver call: cudaMalloc*,
-cudaFree*, cuMem*. Modelled times are not measured: docs/benchmarks.md has the cost of each call.
+Columns ("-": not known or not asked for):
+  live MiB, res. MiB  peaks: requests rounded up to 512 B; physical bytes as the device counts them
+  ratio               reserved over live, of a trace that completed
+  fit                 what --min-fit found
+  calls, steady       driver calls (cudaMalloc*, cudaFree*, cuMem*), all of them and those after the third step
+  first ms            modelled driver time until the end of the first step
+  remap us, create us modelled driver time of a step, the mean of the second half: moving pages, and creating or releasing
+  stalls              waits of the host for the device inside the allocator
+  ns/pair             CPU time of an allocation and its release, second half; the only figure that is measured
+Modelled times are not measured: docs/benchmarks.md has the cost of each call.
 Exit code: 0 all traces completed without a violation, 1 some did not, 2 wrong usage, 3 something is missing or failed.
 )";
 }

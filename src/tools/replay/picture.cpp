@@ -114,8 +114,8 @@ std::string PictureRecorder::address_space(const std::vector<MappingChange>& map
          text(
              "<p class=\"legend\">Addresses upward (%.2f GiB were mapped at some time; holes between reservations left "
              "out), "
-             "time to the right. <i class=\"a\"></i> live <i class=\"b\"></i> mapped, nothing live <i class=\"c\"></i> "
-             "not mapped</p>",
+             "time to the right. <i class=\"a\"></i> live <i class=\"ab\"></i> partly live <i class=\"b\"></i> mapped, "
+             "nothing live <i class=\"c\"></i> not mapped</p>",
              static_cast<double>(map.mapped_bytes()) / kGib);
 }
 
@@ -124,12 +124,12 @@ std::string PictureRecorder::render(const ReplayResult& result, const std::vecto
   std::uint64_t calls = 0;
   for (const auto& [name, count] : result.driver_calls) calls += count;
   std::string out = "<section><h2>" + escaped(result.name) + ", " + name_of(result.allocator) + "</h2>";
-  out += text(
-      "<p>Peak reserved %.3f GiB over peak live %.3f GiB: <b>%.4f</b>. %llu driver calls, %llu after the third step. "
-      "%s</p>",
-      static_cast<double>(result.peak_reserved) / kGib, static_cast<double>(result.peak_live) / kGib, result.ratio(),
-      static_cast<unsigned long long>(calls), static_cast<unsigned long long>(result.driver_calls_steady),
-      result.completed ? "Completed." : "<b>Did not complete.</b>");
+  const std::string ratio = result.completed ? text(", ratio <b>%.4f</b>", result.ratio()) : "";
+  out += text("<p>Peak reserved %.3f GiB, peak live %.3f GiB%s. %llu driver calls, %llu after the third step. %s</p>",
+              static_cast<double>(result.peak_reserved) / kGib, static_cast<double>(result.peak_live) / kGib,
+              ratio.c_str(), static_cast<unsigned long long>(calls),
+              static_cast<unsigned long long>(result.driver_calls_steady),
+              result.completed ? "Completed." : "<b>Did not complete.</b>");
   out += curves(result, steps);
   out += "<p class=\"legend\"><i class=\"a\"></i> live <i class=\"line\"></i> reserved (physical)</p>";
   out += address_space(mappings);
@@ -147,7 +147,9 @@ box-sizing:border-box;width:93.1%;margin-left:6.4%}
 svg text{font:12px system-ui,sans-serif;fill:#5b6675}.grid{stroke:#e6e9ee;fill:none}.mark{stroke:#e1c9a6;fill:none;stroke-width:.7}
 .live{fill:#5b8bd0}.reserved{stroke:#c2410c;stroke-width:1.8;fill:none}
 .legend{font-size:.85rem;color:#5b6675}i{display:inline-block;width:.8em;height:.8em;border:1px solid #b8c0cc}
-i.a{background:#2d62ad}i.b{background:#f3d9b4}i.c{background:#fff}i.line{height:0;border:0;border-top:2px solid #c2410c;vertical-align:middle}
+i.a{background:#2d62ad}i.ab{background:linear-gradient(90deg,#2d62ad,#f3d9b4);width:2em}i.b{background:#f3d9b4}i.c{background:#fff}i.line{height:0;border:0;border-top:2px solid #c2410c;vertical-align:middle}
+/* The drawing shrinks with the page, its words must not. */
+@media(max-width:40rem){svg text{font-size:25px}}
 section{break-inside:avoid}*{-webkit-print-color-adjust:exact;print-color-adjust:exact}
 </style></head><body><h1>gapless-replay</h1>
 )";

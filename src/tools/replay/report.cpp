@@ -66,7 +66,9 @@ std::string json_line(const ReplayResult& r, bool with_min_fit) {
   for (const auto& step : r.steps) steps += (steps.size() > 1 ? ", " : "") + std::to_string(step.driver_calls);
   JsonObject json;
   json.raw("name", quoted(r.name)).raw("allocator", quoted(name_of(r.allocator))).field("size", r.size);
-  json.field("peak_live", r.peak_live).field("peak_reserved", r.peak_reserved).raw("ratio", number(r.ratio(), 6));
+  json.field("peak_live", r.peak_live).field("peak_reserved", r.peak_reserved);
+  // What was reached before the end says nothing about the whole trace.
+  json.raw("ratio", r.completed ? number(r.ratio(), 6) : "null");
   json.raw("completed", r.completed ? "true" : "false").field("ooms", r.ooms).field("retries", r.retries);
   json.raw("driver_calls", counts(r.driver_calls)).field("driver_calls_total", sum(r.driver_calls));
   json.field("driver_calls_steady", r.driver_calls_steady).raw("driver_calls_by_step", steps + "]");
@@ -91,13 +93,12 @@ std::string table_header() {
 std::string table_line(const ReplayResult& r) {
   constexpr double kMib = 1024.0 * 1024.0;
   char line[320];
-  std::snprintf(line, sizeof line,
-                "%-22s %-10s %9.1f %9.1f %7.4f %7s %7" PRIu64 " %7" PRIu64 " %9.1f %9.1f %9.1f %6" PRIu64 " %7s",
-                r.name.c_str(), name_of(r.allocator), static_cast<double>(r.peak_live) / kMib,
-                static_cast<double>(r.peak_reserved) / kMib, r.ratio(),
-                r.min_fit > 0 ? number(r.min_fit, 4).c_str() : "-", sum(r.driver_calls), r.driver_calls_steady,
-                r.first_us / 1000, r.remap_steady_us, r.create_steady_us, r.stalls,
-                r.ns_per_pair > 0 ? number(r.ns_per_pair, 1).c_str() : "-");
+  std::snprintf(
+      line, sizeof line, "%-22s %-10s %9.1f %9.1f %7s %7s %7" PRIu64 " %7" PRIu64 " %9.1f %9.1f %9.1f %6" PRIu64 " %7s",
+      r.name.c_str(), name_of(r.allocator), static_cast<double>(r.peak_live) / kMib,
+      static_cast<double>(r.peak_reserved) / kMib, r.completed ? number(r.ratio(), 4).c_str() : "-",
+      r.min_fit > 0 ? number(r.min_fit, 4).c_str() : "-", sum(r.driver_calls), r.driver_calls_steady, r.first_us / 1000,
+      r.remap_steady_us, r.create_steady_us, r.stalls, r.ns_per_pair > 0 ? number(r.ns_per_pair, 1).c_str() : "-");
   std::string out = line;
   if (r.violations != 0) out += "  VIOLATIONS: " + std::to_string(r.violations);
   if (!r.completed) out += "  NOT COMPLETED: " + r.error;

@@ -27,6 +27,9 @@ int guarded(Body&& body) {
   } catch (const c10::OutOfMemoryError& error) {
     last_error = error.what_without_backtrace();
     return GAPLESS_REPLAY_OUT_OF_MEMORY;
+  } catch (const c10::Error& error) {
+    last_error = error.what_without_backtrace();
+    return GAPLESS_REPLAY_FAILED;
   } catch (const std::exception& error) {
     last_error = error.what();
     return GAPLESS_REPLAY_FAILED;
