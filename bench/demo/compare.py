@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs finetune.py on three allocators, prints one table, writes DIR/index.html. Called by ./demo; see ./demo --help."""
 
-import argparse
 import json
 import os
 import pathlib
@@ -14,13 +13,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+import arguments
 import figures
 import page
 import picture
 
 HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-BUILD = pathlib.Path(os.environ.get("GAPLESS_BUILD_DIR", ROOT / "build" / "release"))
+BUILD = pathlib.Path(os.environ.get("GAPLESS_BUILD_DIR", arguments.ROOT / "build" / "release"))
 STEP = re.compile(r"step (\d+)/(\d+): loss")
 
 console = Console(stderr=True)
@@ -60,7 +59,8 @@ def gpu_bytes():
     """Memory of the first GPU, 0 when there is none. Asked in a child, so that nothing of CUDA starts here."""
     code = "import torch; print(torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else 0)"
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
-    return int(done.stdout) if done.returncode == 0 else 0
+    # Other lines may come before it: packages greet on import.
+    return int(done.stdout.split()[-1]) if done.returncode == 0 else 0
 
 
 def model_that_fits(total):
@@ -121,27 +121,16 @@ def print_table(rows):
     table = Table(title="One script, three allocators", title_justify="left")
     table.add_column("")
     for row in rows:
-        table.add_column(row.title, justify="right", style="bold" if row.name == "gapless" else None)
-    for label, cells in figures.table(rows):
-        table.add_row(label, *cells)
+        table.add_column(row.title, justify="right")
+    for label, cells, best in figures.table(rows):
+        table.add_row(label, *(f"[bold]{cell}[/]" if index in best else cell for index, cell in enumerate(cells)))
+    table.caption = figures.FOOTNOTE
+    table.caption_justify = "left"
     Console().print(table)
 
 
-def parse_arguments():
-    parser = argparse.ArgumentParser(prog="demo")
-    parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "out" / "demo")
-    parser.add_argument("--device", choices=("auto", "gpu", "sim"), default="auto")
-    parser.add_argument("--size", default="80GiB")
-    parser.add_argument("--model", choices=("1b", "0.2b", "tiny"))
-    args = parser.parse_args()
-    if args.steps < 4:
-        parser.error("--steps must be at least 4: the table tells what happens after the third")
-    return args
-
-
 def main():
-    args = parse_arguments()
+    args = arguments.parse()
     args.out.mkdir(parents=True, exist_ok=True)
     total = 0 if args.device == "sim" else gpu_bytes()
     if args.device == "gpu" and not total:

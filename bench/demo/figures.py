@@ -2,6 +2,7 @@
 """The figures of one run as the table and the page show them."""
 
 STEADY_FROM = 3  # calls after this optimizer step count as steady
+FOOTNOTE = "* from replays of the recorded requests; driver times are modelled, not measured"
 REPLAYS = 3  # timed replays of the recorded requests; the fastest is the least disturbed one
 
 
@@ -36,19 +37,26 @@ def gib(size):
 
 
 def table(rows):
-    """(label, one cell for each row), in the order in which they are shown."""
+    """(label, one cell for each row, indexes of the best cells), in the order in which they are shown. Less is better in all of
+    them; where all are equal none is best."""
     lines = [
-        ("peak live, GiB", lambda row: f"{row.peak_live / 2**30:.2f}"),
-        ("peak reserved, GiB", lambda row: f"{row.peak_reserved / 2**30:.2f}"),
-        ("reserved / live", lambda row: f"{row.ratio:.3f}"),
-        ("driver calls", lambda row: f"{row.calls:,}"),
-        (f"… after step {STEADY_FROM}", lambda row: f"{row.steady_calls:,}"),
-        ("driver time, first step, ms *", lambda row: f"{row.first_step_ms:,.0f}"),
-        ("driver time, later step, µs *", lambda row: f"{row.steady_step_us:,.0f}"),
-        ("retries", lambda row: f"{row.retries:,}"),
-        ("allocator time, ns *", lambda row: f"{row.ns_per_pair:.0f}"),
+        ("peak live, GiB", lambda row: row.peak_live / 2**30, "{:.2f}"),
+        ("peak reserved, GiB", lambda row: row.peak_reserved / 2**30, "{:.2f}"),
+        ("reserved / live", lambda row: row.ratio, "{:.3f}"),
+        ("driver calls", lambda row: row.calls, "{:,}"),
+        (f"… after step {STEADY_FROM}", lambda row: row.steady_calls, "{:,}"),
+        ("driver time, first step, ms *", lambda row: row.first_step_ms, "{:,.0f}"),
+        ("driver time, later step, µs *", lambda row: row.steady_step_us, "{:,.0f}"),
+        ("retries", lambda row: row.retries, "{:,}"),
+        ("allocator time, ns *", lambda row: row.ns_per_pair, "{:.0f}"),
     ]
-    return [(label, [cell(row) for row in rows]) for label, cell in lines]
+    shown = []
+    for label, value, form in lines:
+        cells = [form.format(value(row)) for row in rows]
+        least = cells[min(range(len(rows)), key=lambda index: value(rows[index]))]
+        best = {index for index, cell in enumerate(cells) if cell == least}
+        shown.append((label, cells, best if len(best) < len(rows) else set()))
+    return shown
 
 
 def bins(points, to_step, end, count):

@@ -121,10 +121,10 @@ def calls_chart(rows):
 
 def html_table(rows):
     head = "".join(f'<th scope="col">{html.escape(row.title).replace("_", "_<wbr>")}</th>' for row in rows)
-    body = "".join(
-        f'<tr><th scope="row">{html.escape(label)}</th>{"".join(f"<td>{html.escape(cell)}</td>" for cell in cells)}</tr>'
-        for label, cells in figures.table(rows)
-    )
+    body = ""
+    for label, cells, best in figures.table(rows):
+        data = "".join(f'<td{" class=best" if index in best else ""}>{html.escape(cell)}</td>' for index, cell in enumerate(cells))
+        body += f'<tr><th scope="row">{html.escape(label)}</th>{data}</tr>'
     return f'<table><thead><tr><th scope="col"><span hidden>figure</span></th>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
