@@ -4,6 +4,7 @@
 #include <cstdarg>
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
 #include <limits>
 
 #include "gapless_kernels.h"
@@ -92,22 +93,25 @@ gapless_status gapless_kernels_pad_length(const int64_t* lengths, int64_t count,
   return GAPLESS_OK;
 }
 
-gapless_status gapless_kernels_pad(const gapless_pad_batch* batch, gapless_stream stream) {
-  if (batch == nullptr || batch->struct_size < sizeof *batch)
-    return refuse("batch is NULL or its struct_size is short");
-  if (batch->count < 0 || batch->length < 0) return refuse("count or length is negative");
-  if (batch->length != 0 && batch->count > std::numeric_limits<std::int64_t>::max() / 8 / batch->length) {
+gapless_status gapless_kernels_pad(const gapless_pad_batch* given, gapless_stream stream) {
+  if (given == nullptr || given->struct_size < sizeof given->struct_size)
+    return refuse("batch is NULL or its struct_size is not set");
+  // A caller built with another version knows fewer fields, or more: what it does not name is zero.
+  gapless_pad_batch batch{};
+  std::memcpy(&batch, given, std::min(given->struct_size, sizeof batch));
+  if (batch.count < 0 || batch.length < 0) return refuse("count or length is negative");
+  if (batch.length != 0 && batch.count > std::numeric_limits<std::int64_t>::max() / 8 / batch.length) {
     return refuse("count x length is past the address space");
   }
-  if (batch->offsets == nullptr || batch->error == nullptr) return refuse("offsets or error is NULL");
-  if (batch->count != 0 && batch->lengths == nullptr) return refuse("lengths is NULL");
+  if (batch.offsets == nullptr || batch.error == nullptr) return refuse("offsets or error is NULL");
+  if (batch.count != 0 && batch.lengths == nullptr) return refuse("lengths is NULL");
   // Without tokens, every length must be 0; the device cannot tell before it reads them.
-  if (batch->count != 0 && batch->tokens == nullptr &&
-      (batch->out_tokens != nullptr || (batch->out_labels != nullptr && batch->labels == nullptr))) {
+  if (batch.count != 0 && batch.tokens == nullptr &&
+      (batch.out_tokens != nullptr || (batch.out_labels != nullptr && batch.labels == nullptr))) {
     return refuse("tokens is NULL");
   }
   gapless_kernels_register_simulation();
-  return launched("gapless_kernels_pad", k::launch_pad(*batch, stream));
+  return launched("gapless_kernels_pad", k::launch_pad(batch, stream));
 }
 
 gapless_status gapless_kernels_guard_fill(const gapless_guard_range* ranges, size_t count, gapless_stream stream) {
@@ -145,7 +149,7 @@ gapless_status gapless_kernels_checksum(const gapless_checksum_range* ranges, si
   if (sums == nullptr && count != 0) return refuse("sums is NULL");
   if (const gapless_status status = check_ranges(ranges, count)) return status;
   gapless_kernels_register_simulation();
-  if (count == 0) return GAPLESS_OK;
+  if (count == 0) return launched("gapless_kernels_checksum", 0);
   if (const int error = k::clear_sums(sums, count, stream)) return launched("gapless_kernels_checksum", error);
   return launched("gapless_kernels_checksum",
                   in_launches(ranges, count, [&](const auto* some, int size, std::size_t done) {

@@ -45,7 +45,7 @@ GAPLESS_EXPORT gapless_status gapless_kernels_pad_length(const int64_t* lengths,
 /* A ragged batch and where its padded form goes. All pointers are device pointers; those marked (optional) may be NULL.
  */
 typedef struct gapless_pad_batch {
-  size_t struct_size;
+  size_t struct_size;     /* GAPLESS_STRUCT sets it; fields past it are taken as zero, as in gapless.h */
   const int64_t* tokens;  /* the sequences one after the other */
   const int64_t* labels;  /* (optional) likewise; NULL: the tokens are the labels */
   const int64_t* lengths; /* of each sequence */

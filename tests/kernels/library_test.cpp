@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <string>
@@ -93,6 +94,18 @@ TEST(KernelLibrary, Pads) {
   EXPECT_EQ(cu_seqlens.read<std::int32_t>(), (std::vector<std::int32_t>{0, 3, 4, 6}));
   EXPECT_EQ(error.read<gapless_pad_error>()[0].index, -1);
 
+  // A caller that knows more fields than this library, and one that knows fewer: here the last field it needs.
+  struct {
+    gapless_pad_batch known;
+    std::int64_t of_a_later_version;
+  } longer{batch, 77};
+  longer.known.struct_size = sizeof longer;
+  EXPECT_EQ(KERNELS(gapless_kernels_pad)(&longer.known, nullptr), GAPLESS_OK);
+  gapless_pad_batch shorter = batch;
+  shorter.struct_size = offsetof(gapless_pad_batch, error);
+  EXPECT_EQ(KERNELS(gapless_kernels_pad)(&shorter, nullptr), GAPLESS_ERROR_INVALID_ARGUMENT);
+  EXPECT_STREQ(KERNELS(gapless_kernels_last_error)(), "offsets or error is NULL");
+
   batch.length = 2;
   ASSERT_EQ(KERNELS(gapless_kernels_pad)(&batch, nullptr), GAPLESS_OK);
   EXPECT_EQ(error.read<gapless_pad_error>()[0].index, 0);
@@ -171,6 +184,8 @@ TEST(KernelLibrary, PadLengths) {
 
 TEST(KernelLibrary, WrongArgumentsEnqueueNothing) {
   EXPECT_EQ(KERNELS(gapless_kernels_pad)(nullptr, nullptr), GAPLESS_ERROR_INVALID_ARGUMENT);
+  gapless_pad_batch unset{};
+  EXPECT_EQ(KERNELS(gapless_kernels_pad)(&unset, nullptr), GAPLESS_ERROR_INVALID_ARGUMENT);
   gapless_pad_batch batch = GAPLESS_STRUCT(gapless_pad_batch);
   EXPECT_EQ(KERNELS(gapless_kernels_pad)(&batch, nullptr), GAPLESS_ERROR_INVALID_ARGUMENT);
   batch.count = std::int64_t{1} << 40;
