@@ -3,6 +3,7 @@
 // schedule, also where the data would have come out right; without the mistake nothing is reported.
 #include <gtest/gtest.h>
 
+#include <ostream>
 #include <thread>
 
 #include "contract/world.hpp"
@@ -79,6 +80,11 @@ struct Planted {
   void (*program)(World&, Bug);
   const char* rule;
 };
+
+// Without it GoogleTest prints bytes, addresses among them, which differ from run to run.
+void PrintTo(const Planted& planted, std::ostream* out) {
+  *out << planted.rule << " broken by bug " << static_cast<int>(planted.bug);
+}
 
 class PlantedBug : public testing::TestWithParam<std::tuple<Planted, std::string>> {
  protected:

@@ -116,6 +116,11 @@ struct Case {
   const char* way = "";
 };
 
+// Without it GoogleTest prints the addresses of the functions, which differ from run to run.
+inline void PrintTo(const Case& rule, std::ostream* out) {
+  *out << rule.rule;
+}
+
 std::vector<Case> memory_rules();
 std::vector<Case> stream_rules();
 std::vector<Case> capture_rules();

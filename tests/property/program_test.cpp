@@ -5,6 +5,7 @@
 #include <rapidcheck.h>
 
 #include <cstdint>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -49,6 +50,11 @@ struct Way {
   std::uint32_t streams;
   std::uint64_t device_bytes;
 };
+
+// GoogleTest would print the bytes, addresses among them, and a test's name would change from run to run.
+void PrintTo(const Way& way, std::ostream* out) {
+  *out << way.name;
+}
 
 class Programs : public ::testing::TestWithParam<Way> {};
 
