@@ -440,8 +440,8 @@ GAPLESS_EXPORT gapless_status gapless_ipc_close(gapless_allocator* allocator, vo
 /* ------------------------------------------------------------------ options */
 
 /* Options by name, values as text; see docs/options.md. Set fails with INVALID_ARGUMENT (value) or NOT_FOUND (name; the text of
- * gapless_last_error suggests the nearest). Get writes a NUL-terminated string of at most `capacity` bytes;
- * the name "notes" gives what the environment's settings had wrong or without effect when the allocator was opened, a line each. */
+ * gapless_last_error suggests the nearest). Get writes a NUL-terminated string of at most `capacity` bytes; "notes" gives what was
+ * wrong or without effect in the settings of opening, or since then of "pytorch_alloc_conf", PyTorch's whole string, a line each. */
 GAPLESS_EXPORT gapless_status gapless_set_option(gapless_allocator* allocator, const char* name, const char* value);
 GAPLESS_EXPORT gapless_status gapless_get_option(gapless_allocator* allocator, const char* name, char* value, size_t capacity);
 

@@ -17,7 +17,9 @@
 struct gapless_allocator {
   std::unique_ptr<gapless::engine::Allocator> engine;
   gapless::capi::OomHooks oom_hooks;
-  std::string notes;  // what the configuration had to say when it was opened
+
+  gapless::base::LeafLock notes_lock;
+  std::string notes;  // what the last configuration had to say: that of opening, or a PyTorch string since then
 
   // The engine holds the current listener's adapter. These were replaced from inside their own calls, which have yet to
   // return through them.

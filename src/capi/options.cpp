@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Options by name.
 #include <cstring>
+#include <mutex>
 #include <string>
 
 #include "capi/fence.hpp"
@@ -19,9 +20,14 @@ gapless_status gapless_set_option(gapless_allocator* allocator, const char* name
     gapless::config::Options options = allocator->engine->options();
     const gapless::config::SetResult result = gapless::config::set_option(options, name, value);
     switch (result.status) {
-      case gapless::config::SetStatus::ok:
+      case gapless::config::SetStatus::ok: {
         allocator->engine->set_options(options);
+        if (std::strcmp(name, "pytorch_alloc_conf") == 0) {
+          const std::lock_guard guard(allocator->notes_lock);
+          allocator->notes = result.text;
+        }
         return Status::ok;
+      }
       case gapless::config::SetStatus::unknown_name:
         return fail(Status::not_found, result.text);
       case gapless::config::SetStatus::no_effect:
@@ -38,10 +44,12 @@ gapless_status gapless_get_option(gapless_allocator* allocator, const char* name
   return fenced([&] {
     if (allocator == nullptr || name == nullptr || value == nullptr) return null_argument("allocator, name or value");
     std::string text;
-    if (std::strcmp(name, "notes") == 0)
+    if (std::strcmp(name, "notes") == 0) {
+      const std::lock_guard guard(allocator->notes_lock);
       text = allocator->notes;
-    else if (!gapless::config::get_option(allocator->engine->options(), name, text))
+    } else if (!gapless::config::get_option(allocator->engine->options(), name, text)) {
       return fail(Status::not_found, "no option '" + std::string(name) + "'");
+    }
     if (text.size() + 1 > capacity)
       return fail(Status::invalid_argument, "the value needs " + std::to_string(text.size() + 1) + " bytes");
     std::memcpy(value, text.c_str(), text.size() + 1);

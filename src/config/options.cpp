@@ -50,10 +50,12 @@ SetResult set_option(Options& options, std::string_view name, std::string_view v
   if (name == kPytorchText) {
     Messages messages;
     parse_pytorch_conf(value, kPytorchText, options, messages);
+    SetResult result;
     for (const Message& message : messages) {
       if (message.severity == Severity::error) return {SetStatus::bad_value, message.text};
+      result.text += (result.text.empty() ? "" : "\n") + message.text;
     }
-    return {};
+    return result;
   }
   const OptionInfo* option = find_option(name);
   if (option == nullptr) return {SetStatus::unknown_name, unknown_name_text(name, nearest_option(name))};

@@ -56,7 +56,7 @@ std::string_view nearest_option(std::string_view name);
 enum class SetStatus { ok, unknown_name, bad_value, only_at_open, no_effect };
 struct SetResult {
   SetStatus status = SetStatus::ok;
-  std::string text;  // a sentence; empty when ok
+  std::string text;  // a sentence; when ok: lines about what has no effect, mostly none
 };
 
 // For an open allocator: refuses options that are read at open, and planned ones. `pytorch_alloc_conf` is taken too:

@@ -46,6 +46,8 @@ class TorchAllocator final : public cca::CUDAAllocator {
   void* allocate_uncached(size_t bytes);
   /// Is this thread in the allocator that a MemPool was made with, which one of our pools asked for a segment?
   static bool in_pool_source() noexcept;
+  /// setMemoryFraction on each device that init() made known.
+  void limit_all_devices(double fraction);
 
   // ---- c10::Allocator                                                                         allocate.cpp
   DataPtr allocate(size_t bytes) override;

@@ -1,36 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // From torch.cuda.init() to a working core: configuration strings, the driver, the devices, the way back.
-#include <c10/cuda/CUDAAllocatorConfig.h>
-#include <c10/util/env.h>
-
-#include <cstdio>
-
 #include "allocator.hpp"
 #include "check.hpp"
 #include "free_callbacks.hpp"
 #include "install.hpp"
+#include "settings.hpp"
 
 namespace gapless::torch {
-
-namespace {
-
-// Native parses both configurations when it starts, and a bad string raises inside torch.cuda.init(). A replacement
-// that does not touch them raises at some later, unrelated call.
-void parse_configuration() {
-  cca::CUDAAllocatorConfig::instance();
-  (void)c10::CachingAllocator::AcceleratorAllocatorConfig::max_split_size();
-}
-
-double configured_fraction() {
-#if GAPLESS_TORCH_MINOR >= 10
-  return cca::CUDAAllocatorConfig::per_process_memory_fraction();
-#else
-  return 1.0;
-#endif
-}
-
-}  // namespace
 
 TorchAllocator& TorchAllocator::create(cca::CUDAAllocator* previous) {
   static TorchAllocator* const allocator = [previous] {
@@ -74,18 +51,10 @@ void TorchAllocator::start(int device_count) {
     device_count_.store(device_count, std::memory_order_release);
   }
   set_detour(kNotReady, false);
-  if (const double fraction = configured_fraction(); fraction < 1.0) {
-    for (int device = known; device < device_count; ++device) {
-      setMemoryFraction(fraction, static_cast<DeviceIndex>(device));
-    }
+  const double fraction = configured_fraction();
+  for (int device = known; device < device_count && fraction < 1.0; ++device) {
+    setMemoryFraction(fraction, static_cast<DeviceIndex>(device));
   }
-}
-
-// A misspelt or useless setting changes nothing, so nobody would find out: once a process, on stderr.
-static void warn_of_settings(gapless_allocator* core) {
-  char notes[4096];
-  if (gapless_get_option(core, "notes", notes, sizeof notes) != GAPLESS_OK || notes[0] == '\0') return;
-  std::fprintf(stderr, "gapless: %s\n", notes);
 }
 
 void TorchAllocator::open_core() {
@@ -100,6 +69,7 @@ void TorchAllocator::open_core() {
   }
   warn_of_settings(core);
   add_free_memory_callbacks(core);
+  follow_settings(core);
   core_.store(core, std::memory_order_release);
 }
 

@@ -6,6 +6,7 @@
 
 #include "allocator.hpp"
 #include "host_check.hpp"
+#include "settings.hpp"
 
 namespace gapless::torch {
 
@@ -56,6 +57,7 @@ InstallResult install() {
     warn_not_installed(why);
     return InstallResult::kRefused;
   }
+  announce_own_keys();
   TorchAllocator& allocator = TorchAllocator::create(current);
   if (!change_current_allocator(&allocator)) cca::allocator.store(&allocator);
   // torch.accelerator reads the registry, not the variable; native registered itself with priority 0.

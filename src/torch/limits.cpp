@@ -28,6 +28,11 @@ void TorchAllocator::setMemoryFraction(double fraction, DeviceIndex device) {
   fractions_.at(static_cast<size_t>(device)) = fraction;
 }
 
+void TorchAllocator::limit_all_devices(double fraction) {
+  const int devices = device_count_.load(std::memory_order_acquire);
+  for (int device = 0; device < devices; ++device) setMemoryFraction(fraction, static_cast<DeviceIndex>(device));
+}
+
 void TorchAllocator::emptyCache(MempoolId_t pool) {
   gapless_allocator* const core = this->core();
   if (core == nullptr) return;

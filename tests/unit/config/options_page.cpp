@@ -39,7 +39,8 @@ constexpr const char* kTail = R"(
 | `max_split_size_mb`, `max_non_split_rounding_mb`, `large_segment_size_mb`, `garbage_collection_threshold`, `release_lock_on_cudamalloc`, `graph_capture_record_stream_reuse`, `throw_on_cudamalloc_oom`, `expandable_segments_reserve`, `expandable_segments_reserve_by_class` | checked, shown in the snapshot where PyTorch shows them, no effect; said once |
 | `pinned_*` | host memory: left to PyTorch |
 
-PyTorch's string is set again by `gapless_set_option(allocator, "pytorch_alloc_conf", STRING)`. As in PyTorch, each parse sets
+PyTorch's string is set again by `torch._C._accelerator_setAllocatorSettings(STRING)`, or in C by
+`gapless_set_option(allocator, "pytorch_alloc_conf", STRING)`. As in PyTorch, each parse sets
 max_split_size, max_non_split_rounding, garbage_collection_threshold and roundup_power2_divisions back to their defaults first,
 and no other key.
 )";

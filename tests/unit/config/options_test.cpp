@@ -79,6 +79,11 @@ TEST(ConfigOptions, WholePytorchString) {
   std::string text;
   EXPECT_TRUE(get_option(options, "pytorch_alloc_conf", text));
   EXPECT_EQ(text, "max_split_size_mb:100,roundup_power2_divisions:8");
+  EXPECT_EQ(set_option(options, "pytorch_alloc_conf", "roundup_power2_divisions:4").text, "");
+  const SetResult noted = set_option(options, "pytorch_alloc_conf", "expandable_segments:False,max_split_size_mb:100");
+  EXPECT_EQ(noted.status, SetStatus::ok);
+  EXPECT_NE(noted.text.find("max_split_size_mb has no effect"), std::string::npos) << noted.text;
+  EXPECT_NE(noted.text.find("\n"), std::string::npos) << "a line for each key: " << noted.text;
 }
 
 TEST(ConfigNearest, Distance) {
