@@ -14,13 +14,13 @@ class LibraryNotFound(OSError):
 
 
 def candidates() -> list[pathlib.Path]:
-    """The folders looked in, first wins: beside this package, $GAPLESS_LIBRARY_DIR, a build in the source tree."""
-    package = pathlib.Path(__file__).resolve().parent
-    folders = [package, package / "lib"]
+    """The folders looked in, first wins: $GAPLESS_LIBRARY_DIR alone where it is set, else beside this package and a build in the
+    source tree."""
     if chosen := os.environ.get("GAPLESS_LIBRARY_DIR"):
-        folders.append(pathlib.Path(chosen))
-    folders.append(package.parent.parent / "build" / "release" / "lib")
-    return folders
+        # Another folder in its place would be the very surprise that somebody who sets it wants to avoid.
+        return [pathlib.Path(chosen)]
+    package = pathlib.Path(__file__).resolve().parent
+    return [package, package / "lib", package.parent.parent / "build" / "release" / "lib"]
 
 
 def library_dir() -> pathlib.Path:
@@ -28,6 +28,8 @@ def library_dir() -> pathlib.Path:
     for folder in candidates():
         if (folder / CORE).is_file():
             return folder
+    if chosen := os.environ.get("GAPLESS_LIBRARY_DIR"):
+        raise LibraryNotFound(f"GAPLESS_LIBRARY_DIR is {chosen}, which has no {CORE}")
     looked = ", ".join(str(folder) for folder in candidates())
     raise LibraryNotFound(f"{CORE} not found in {looked}; set GAPLESS_LIBRARY_DIR")
 

@@ -62,7 +62,16 @@ def test_the_chosen_folder_is_used(monkeypatch, tmp_path):
     assert _libraries.library_dir() == tmp_path
 
 
+def test_a_chosen_folder_without_the_library_is_said(monkeypatch, tmp_path):
+    monkeypatch.setenv("GAPLESS_LIBRARY_DIR", str(tmp_path))
+    with pytest.raises(_libraries.LibraryNotFound, match=f"GAPLESS_LIBRARY_DIR is {tmp_path}, which has no libgapless.so"):
+        _libraries.library_dir()
+    done = run("from gapless.cli import main; raise SystemExit(main(['info']))", GAPLESS_LIBRARY_DIR="/nope")
+    assert (done.returncode, "GAPLESS_LIBRARY_DIR is /nope" in done.stderr) == (3, True), done.stderr
+
+
 def test_the_package_s_own_folder_comes_first(monkeypatch, tmp_path):
+    monkeypatch.delenv("GAPLESS_LIBRARY_DIR")
     monkeypatch.setattr(_libraries, "__file__", str(tmp_path / "gapless" / "_libraries.py"))
     (tmp_path / "gapless").mkdir()
     (tmp_path / "gapless" / _libraries.CORE).touch()
@@ -71,6 +80,6 @@ def test_the_package_s_own_folder_comes_first(monkeypatch, tmp_path):
 
 def test_what_is_not_found_is_said(monkeypatch, tmp_path):
     monkeypatch.setattr(_libraries, "__file__", str(tmp_path / "nowhere" / "gapless" / "_libraries.py"))
-    monkeypatch.setenv("GAPLESS_LIBRARY_DIR", str(tmp_path / "empty"))
-    with pytest.raises(_libraries.LibraryNotFound, match="libgapless.so not found in .*empty.*; set GAPLESS_LIBRARY_DIR"):
+    monkeypatch.delenv("GAPLESS_LIBRARY_DIR")
+    with pytest.raises(_libraries.LibraryNotFound, match="libgapless.so not found in .*nowhere.*; set GAPLESS_LIBRARY_DIR"):
         _libraries.library_dir()
