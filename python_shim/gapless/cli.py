@@ -21,7 +21,7 @@ EXIT_NOT_FOUND = 127
 EPILOG = """\
 exit codes:
   0    success
-  1    info: something that a training job needs is missing
+  1    info: something that a training job needs is missing; report: the file cannot be read
   2    wrong arguments
   3    a library or tool of gapless is missing from this installation
   126  run: the command cannot be executed
@@ -84,6 +84,27 @@ def run(arguments: argparse.Namespace) -> int:
 
 def replay(arguments: argparse.Namespace) -> int:
     return _become([str(_tool("gapless-replay")), *arguments.arguments], dict(os.environ))
+
+
+def report(arguments: argparse.Namespace) -> int:
+    from . import report as reports
+
+    try:
+        found = reports.sections(reports.read(arguments.file), top=arguments.top, frames=arguments.frames)
+    except OSError as error:
+        return _fail(f"report: {arguments.file}: {error.strerror}", 1)
+    except reports.NotReadable as error:
+        return _fail(f"report: {arguments.file}: {error}", 1)
+    except (KeyError, TypeError, AttributeError) as error:
+        return _fail(f"report: {arguments.file}: it lacks what a file of its kind has ({error!r})", 1)
+    reports.show(found)
+    return 0
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a positive number")
+    return int(text)
 
 
 class _Report:
@@ -187,6 +208,16 @@ def _parser() -> argparse.ArgumentParser:
                                   formatter_class=formatter, epilog=EPILOG,
                                   description="Says what is installed and whether this machine can be served.")
     command.set_defaults(action=info)
+
+    command = commands.add_parser(
+        "report", help="say what a snapshot, statistics or an OOM record hold", formatter_class=formatter, epilog=EPILOG,
+        description="Shows a file of figures: live, reserved and free bytes, fragmentation, and who holds the memory.\n\n"
+                    "FILE is a snapshot (torch.cuda.memory._dump_snapshot, or the JSON of gapless.hpp), statistics as JSON\n"
+                    "(gapless.stats(), torch.cuda.memory_stats(), gapless-sim --stats) or an OOM record as JSON.")
+    command.add_argument("file", type=pathlib.Path, metavar="FILE")
+    command.add_argument("--top", type=_positive, default=10, metavar="N", help="rows of a table (default: 10)")
+    command.add_argument("--frames", type=_positive, default=3, metavar="N", help="frames of a stack (default: 3)")
+    command.set_defaults(action=report)
 
     # Its options are the tool's own, --help included: everything after the word goes there.
     command = commands.add_parser("replay", help="replay recorded traces (gapless replay --help)", add_help=False,
