@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # What the machine offers. Each missing piece leaves out what needs it, and the report at the end says so.
 set(GAPLESS_LEFT_OUT "")
 function(gapless_left_out what why)

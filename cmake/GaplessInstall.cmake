@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # What `cmake --install` puts where, and how other projects find it: find_package(gapless), pkg-config gapless.
 #
 # Every target is asked for by name, so that a build that left something out installs the rest.

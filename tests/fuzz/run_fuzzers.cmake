@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Builds the fuzz targets with clang's libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer, then runs each.
 #   SOURCE, BUILD: folders; COMPILER: clang++; RUNS: target=inputs;...
 cmake_minimum_required(VERSION 3.25)

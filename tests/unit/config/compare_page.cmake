@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Fails when the committed page is not what the option table gives now.
 execute_process(COMMAND "${PROGRAM}" OUTPUT_VARIABLE now RESULT_VARIABLE status)
 if(NOT status EQUAL 0)
