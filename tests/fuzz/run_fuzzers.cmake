@@ -21,7 +21,7 @@ foreach(item IN LISTS RUNS)
   list(GET item 0 target)
   list(GET item 1 inputs)
   if(DEFINED ENV{GAPLESS_TEST_FULL})
-    math(EXPR inputs "${inputs} * 50")
+    math(EXPR inputs "${inputs} * 10")
   endif()
   set(here "${SOURCE}/tests/fuzz")
   # The first folder takes what is found; the committed corpus is only read.
