@@ -40,6 +40,7 @@ if(TARGET gapless_torch)
   # A program that links gapless::torch is compiled with one more source, whose constructor installs the allocator.
   set_target_properties(gapless_torch PROPERTIES EXPORT_NAME torch)
   target_sources(gapless_torch INTERFACE
+    "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/cmake/install_at_start.cpp>"
     "$<INSTALL_INTERFACE:$<INSTALL_PREFIX>/${CMAKE_INSTALL_DATADIR}/gapless/install_at_start.cpp>")
   install(TARGETS gapless_torch EXPORT gaplessTorchTargets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
   install(FILES "${PROJECT_SOURCE_DIR}/cmake/install_at_start.cpp" DESTINATION ${CMAKE_INSTALL_DATADIR}/gapless)
@@ -55,6 +56,11 @@ endif()
 if(TARGET gapless-replay)
   install(TARGETS gapless-replay RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
+
+# For a PyTorch that no library was built for, the Python package compiles one.
+file(GLOB torch_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/torch/*.cpp" "${PROJECT_SOURCE_DIR}/src/torch/*.hpp"
+  "${PROJECT_SOURCE_DIR}/src/torch/*.h" "${PROJECT_SOURCE_DIR}/src/torch/*.map")
+install(FILES ${torch_sources} DESTINATION ${CMAKE_INSTALL_DATADIR}/gapless/torch)
 
 install(EXPORT gaplessTargets NAMESPACE gapless:: DESTINATION ${GAPLESS_CMAKE_DIR})
 configure_package_config_file("${PROJECT_SOURCE_DIR}/cmake/gaplessConfig.cmake.in" "${PROJECT_BINARY_DIR}/gaplessConfig.cmake"

@@ -40,16 +40,33 @@ def core() -> ctypes.CDLL:
     return ctypes.CDLL(str(library_dir() / CORE))
 
 
+def torch_library_path(torch) -> pathlib.Path:
+    """The library for `torch` (a _build_torch.Torch): one that was compiled here for it, else the prebuilt one of its minor version, else
+    one compiled now. Raises LibraryNotFound."""
+    from . import _build_torch
+
+    prebuilt = library_dir() / torch.library_name
+    if found := _build_torch.compiled(torch):
+        return found
+    if prebuilt.is_file():
+        return prebuilt
+    if not _build_torch.is_allowed():
+        raise LibraryNotFound(f"this is PyTorch {torch.version}, and there is no {prebuilt}")
+    return _build_torch.build(torch)
+
+
 @functools.cache
 def torch_library() -> ctypes.CDLL:
-    """The library for the PyTorch that is installed. Imports torch, whose libraries it needs."""
-    import torch
+    """The library for the PyTorch that is installed, compiled at its first use where none was shipped. Imports torch, whose
+    libraries it needs."""
+    import torch  # noqa: F401: loads what the library needs
 
-    major, minor = torch.__version__.split(".")[:2]
-    path = library_dir() / f"libgapless_torch{major}.{minor}.so"
-    if not path.is_file():
-        raise LibraryNotFound(f"this is PyTorch {torch.__version__}, and there is no {path}")
-    library = ctypes.CDLL(str(path))
+    from ._build_torch import find_torch
+
+    found = find_torch()
+    if found is None:
+        raise LibraryNotFound("torch is loaded from a place where its files cannot be found")
+    library = ctypes.CDLL(str(torch_library_path(found)))
     library.gapless_torch_install.restype = ctypes.c_int
     library.gapless_torch_is_installed.restype = ctypes.c_int
     library.gapless_torch_core.restype = ctypes.c_void_p

@@ -11,7 +11,7 @@ import pathlib
 import shutil
 import sys
 
-from . import _libraries
+from . import _build_torch, _libraries
 from ._version import library_version, version
 
 EXIT_MISSING = 3
@@ -21,7 +21,7 @@ EXIT_NOT_FOUND = 127
 EPILOG = """\
 exit codes:
   0    success
-  1    info: something that a training job needs is missing; report: the file cannot be read
+  1    build-torch: it could not be compiled; info: something that a training job needs is missing; report: the file cannot be read
   2    wrong arguments
   3    a library or tool of gapless is missing from this installation
   126  run: the command cannot be executed
@@ -63,6 +63,21 @@ def _preloaded(environment: dict[str, str], library: pathlib.Path) -> dict[str, 
     return environment | {"LD_PRELOAD": ":".join([str(library), *others])}
 
 
+def _with_torch_library(environment: dict[str, str]) -> dict[str, str]:
+    """The preload looks beside itself; it is told of a library that was compiled for the installed PyTorch."""
+    torch = _build_torch.find_torch()
+    if torch is None:
+        return environment
+    try:
+        library = _libraries.torch_library_path(torch)
+        beside = library.parent == _libraries.library_dir()
+        return environment if beside else environment | {"GAPLESS_TORCH_LIBRARY": str(library)}
+    except _libraries.LibraryNotFound as error:
+        # The program runs all the same, on PyTorch's allocator; the preload says so too if it gets that far.
+        print(f"gapless: {error}", file=sys.stderr)
+        return environment
+
+
 def run(arguments: argparse.Namespace) -> int:
     command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
     if not command:
@@ -73,12 +88,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.sim is not None:
         # The tool knows what the simulation needs in the environment.
         extra = [] if arguments.no_gapless else ["--gapless"]
+        if not arguments.no_gapless:
+            environment = _with_torch_library(environment)
         return _become([str(_tool("gapless-sim")), "--size", arguments.sim, *extra, "--", *command], environment)
     if not arguments.no_gapless:
         preload = _libraries.library_dir() / "libgapless_preload.so"
         if not preload.is_file():
             return _fail(f"this installation has no {preload}", EXIT_MISSING)
-        environment = _preloaded(environment, preload)
+        environment = _with_torch_library(_preloaded(environment, preload))
     return _become(command, environment)
 
 
@@ -124,16 +141,6 @@ class _Report:
         self.complete = self.complete and good is not False
 
 
-def _torch_version() -> str | None:
-    """The installed PyTorch, read without importing it (seconds)."""
-    from importlib import metadata
-
-    try:
-        return metadata.version("torch")
-    except metadata.PackageNotFoundError:
-        return None
-
-
 def _devices() -> tuple[str, bool]:
     """What the CUDA driver of this machine shows to gapless."""
     core = _libraries.core()
@@ -165,12 +172,15 @@ def info(_arguments: argparse.Namespace) -> int:
     preload = folder / "libgapless_preload.so"
     report.line("preload", preload.name, preload.is_file())
     built = sorted(path.name.removeprefix("libgapless_torch").removesuffix(".so") for path in folder.glob("libgapless_torch*.so"))
-    torch = _torch_version()
+    torch = _build_torch.find_torch()
+    libraries = "libraries for " + (", ".join(built) or "none")
     if torch is None:
-        report.line("torch", "not installed; libraries for " + (", ".join(built) or "none"))
+        report.line("torch", f"not installed; {libraries}")
+    elif compiled := _build_torch.compiled(torch):
+        report.line("torch", f"{torch.version}, compiled here: {compiled}", True)
     else:
-        minor = ".".join(torch.split(".")[:2])
-        report.line("torch", f"{torch}, libraries for {', '.join(built) or 'none'}", minor in built)
+        report.line("torch", f"{torch.version}, {libraries}" + ("" if torch.minor in built else "; gapless build-torch compiles one"),
+                    torch.minor in built)
     devices, served = _devices()
     report.line("devices", devices, served)
     # Optional: a machine that trains needs neither.
@@ -218,6 +228,14 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--top", type=_positive, default=10, metavar="N", help="rows of a table (default: 10)")
     command.add_argument("--frames", type=_positive, default=3, metavar="N", help="frames of a stack (default: 3)")
     command.set_defaults(action=report)
+
+    command = commands.add_parser(
+        "build-torch", help="compile the library for the installed PyTorch", formatter_class=formatter, epilog=EPILOG,
+        description="Compiles gapless's library for the installed PyTorch, with g++ (or $CXX) and the headers that pip brought, and\n"
+                    "prints where it is. gapless run and gapless.install() do so themselves where no library was shipped for it;\n"
+                    "GAPLESS_NO_BUILD=1 forbids that.")
+    command.add_argument("--force", action="store_true", help="compile again")
+    command.set_defaults(action=lambda arguments: _build_torch.main(arguments.force))
 
     # Its options are the tool's own, --help included: everything after the word goes there.
     command = commands.add_parser("replay", help="replay recorded traces (gapless replay --help)", add_help=False,

@@ -92,7 +92,12 @@ static void install(void) {
     warn("%s: %s", path, why);
     return;
   }
-  if ((size_t)snprintf(path, sizeof path, "%s/libgapless_torch%u.%u.so", folder, major, minor) >= sizeof path) {
+  /* `gapless run` says where a library is that was compiled for this very PyTorch. */
+  const char* compiled = getenv("GAPLESS_TORCH_LIBRARY");
+  int length = compiled != NULL && *compiled != '\0'
+                   ? snprintf(path, sizeof path, "%s", compiled)
+                   : snprintf(path, sizeof path, "%s/libgapless_torch%u.%u.so", folder, major, minor);
+  if ((size_t)length >= sizeof path) {
     warn("its folder's path is too long");
     return;
   }

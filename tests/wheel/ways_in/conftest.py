@@ -24,7 +24,8 @@ class Device:
     def preload(self):
         return self.libraries / "libgapless_preload.so"
 
-    def run(self, command, *, preload=False, environment=None, sim=True, sim_options=(), sim_config=""):
+    def run(self, command, *, preload=False, environment=None, sim=True, sim_options=(), sim_config="",
+            timeout=300):
         """Runs `command`; the CompletedProcess has text. `preload`: with this folder's libgapless_preload.so, without the help
         of gapless-sim, as a user sets it. `sim_config`: what gapless-sim has no option for."""
         variables = {key: value for key, value in os.environ.items() if not key.startswith("PYTORCH_")}
@@ -39,7 +40,7 @@ class Device:
             command = ["sh", "-c", f'GAPLESS_SIM="$GAPLESS_SIM,{sim_config}" exec "$@"', "sh", *command]
         if sim:
             command = [SIM, *sim_options, "--", *command]
-        return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300, check=False)
+        return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=timeout, check=False)
 
     def python(self, source, *arguments, flags=(), **options):
         return self.run([sys.executable, *flags, "-c", source, *arguments], **options)
