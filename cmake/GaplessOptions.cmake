@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Options, warnings and sanitizers. Nothing here edits CMAKE_CXX_FLAGS: everything hangs on gapless_flags.
 option(GAPLESS_BUILD_TESTS "Build the tests" ${PROJECT_IS_TOP_LEVEL})
+option(GAPLESS_BUILD_EXAMPLES "Build the example trainers" ${PROJECT_IS_TOP_LEVEL})
 option(GAPLESS_BUILD_BENCH "Build the benchmarks" ${PROJECT_IS_TOP_LEVEL})
 option(GAPLESS_BUILD_TOOLS "Build gapless-replay and gapless-sim" ${PROJECT_IS_TOP_LEVEL})
 option(GAPLESS_BUILD_SIMCUDA "Build the simulated device's libraries (needs the CUDA toolkit's headers)" ${PROJECT_IS_TOP_LEVEL})

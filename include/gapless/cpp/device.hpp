@@ -79,6 +79,15 @@ class Device {
   ///@}
 
   ///@{
+  /// Says that `stream` is about to be destroyed; call it when all work on its blocks is enqueued. Its blocks stay
+  /// valid and may die later. Without it the driver is asked about a stream that is no more. Fails with in_capture.
+  Result<void> try_forget_stream(Stream stream) const noexcept {
+    return detail::result_of(gapless_forget_stream(allocator_, ordinal_, stream));
+  }
+  void forget_stream(Stream stream) const { try_forget_stream(stream).value(); }
+  ///@}
+
+  ///@{
   /// Waits for pending uses, then releases idle physical memory of the default pool until at most `keep` bytes stay
   /// reserved; returns the bytes released.
   Result<std::size_t> try_trim(std::size_t keep = 0) const noexcept {

@@ -43,6 +43,30 @@ class Checkpoint {
   std::unique_ptr<gapless_checkpoint, Destroy> handle_;
 };
 
+namespace detail {
+
+/// Names a pool for one object at a time: what is moved from names none.
+struct PoolName {
+  gapless_allocator* allocator = nullptr;
+  int device = 0;
+  PoolId id{};
+
+  PoolName() noexcept = default;
+  PoolName(gapless_allocator* allocator_of_it, int device_of_it, PoolId its_id) noexcept
+      : allocator(allocator_of_it), device(device_of_it), id(its_id) {}
+  PoolName(PoolName&& other) noexcept
+      : allocator(std::exchange(other.allocator, nullptr)), device(other.device), id(other.id) {}
+  PoolName& operator=(PoolName&& other) noexcept {
+    allocator = std::exchange(other.allocator, nullptr);
+    device = other.device;
+    id = other.id;
+    return *this;
+  }
+  ~PoolName() = default;
+};
+
+}  // namespace detail
+
 /// While it lives, the allocations that its filter accepts go to a pool. Scopes nest: the innermost that accepts wins.
 class PoolScope {
  public:
@@ -50,19 +74,11 @@ class PoolScope {
   using Filter = std::function<bool(Stream stream)>;
 
   PoolScope() noexcept = default;
-  PoolScope(PoolScope&& other) noexcept
-      : allocator_(std::exchange(other.allocator_, nullptr)), device_(other.device_), id_(other.id_) {}
-  PoolScope& operator=(PoolScope&& other) noexcept {
-    if (this != &other) {
-      reset();
-      allocator_ = std::exchange(other.allocator_, nullptr);
-      device_ = other.device_;
-      id_ = other.id_;
-    }
+  PoolScope(PoolScope&&) noexcept = default;
+  PoolScope& operator=(PoolScope other) noexcept {
+    std::swap(pool_, other.pool_);
     return *this;
   }
-  PoolScope(const PoolScope&) = delete;
-  PoolScope& operator=(const PoolScope&) = delete;
   ~PoolScope() { reset(); }
 
   [[nodiscard]] static Result<PoolScope> try_make(gapless_allocator* allocator, int device, PoolId id, Filter filter) {
@@ -77,43 +93,31 @@ class PoolScope {
     // From here on gapless owns the filter: another thread may be inside it when the scope ends.
     static_cast<void>(kept.release());
     PoolScope scope;
-    scope.allocator_ = allocator;
-    scope.device_ = device;
-    scope.id_ = id;
+    scope.pool_ = {allocator, device, id};
     return Result<PoolScope>(std::move(scope));
   }
 
   /// Ends the scope now.
   void reset() noexcept {
-    if (allocator_ == nullptr) return;
-    static_cast<void>(gapless_pool_end(allocator_, device_, id_));
+    if (pool_.allocator == nullptr) return;
+    static_cast<void>(gapless_pool_end(pool_.allocator, pool_.device, pool_.id));
     // Beginning took a use of the pool.
-    static_cast<void>(gapless_pool_release(std::exchange(allocator_, nullptr), device_, id_));
+    static_cast<void>(gapless_pool_release(std::exchange(pool_.allocator, nullptr), pool_.device, pool_.id));
   }
 
  private:
-  gapless_allocator* allocator_ = nullptr;
-  int device_ = 0;
-  PoolId id_{};
+  detail::PoolName pool_;
 };
 
 /// Holds one use of a pool. When the last use of a pool has gone, its memory is given back as its blocks die.
 class Pool {
  public:
   Pool() noexcept = default;
-  Pool(Pool&& other) noexcept
-      : allocator_(std::exchange(other.allocator_, nullptr)), device_(other.device_), id_(other.id_) {}
-  Pool& operator=(Pool&& other) noexcept {
-    if (this != &other) {
-      reset();
-      allocator_ = std::exchange(other.allocator_, nullptr);
-      device_ = other.device_;
-      id_ = other.id_;
-    }
+  Pool(Pool&&) noexcept = default;
+  Pool& operator=(Pool other) noexcept {
+    std::swap(pool_, other.pool_);
     return *this;
   }
-  Pool(const Pool&) = delete;
-  Pool& operator=(const Pool&) = delete;
   ~Pool() { reset(); }
 
   /// An id that no other Pool of the process has, and none that PyTorch makes (it counts up from 1).
@@ -146,13 +150,13 @@ class Pool {
     return pool;
   }
 
-  [[nodiscard]] PoolId id() const noexcept { return id_; }
-  explicit operator bool() const noexcept { return allocator_ != nullptr; }
+  [[nodiscard]] PoolId id() const noexcept { return pool_.id; }
+  explicit operator bool() const noexcept { return pool_.allocator != nullptr; }
 
   /// Gives the use back now.
   void reset() noexcept {
-    if (allocator_ != nullptr) {
-      static_cast<void>(gapless_pool_release(std::exchange(allocator_, nullptr), device_, id_));
+    if (pool_.allocator != nullptr) {
+      static_cast<void>(gapless_pool_release(std::exchange(pool_.allocator, nullptr), pool_.device, pool_.id));
     }
   }
 
@@ -164,7 +168,7 @@ class Pool {
   [[nodiscard]] PoolScope scope() const { return try_scope().value(); }
   /// Sends what `filter` accepts to the pool, on whatever thread.
   [[nodiscard]] Result<PoolScope> try_scope(PoolScope::Filter filter) const {
-    return PoolScope::try_make(allocator_, device_, id_, std::move(filter));
+    return PoolScope::try_make(pool_.allocator, pool_.device, pool_.id, std::move(filter));
   }
   [[nodiscard]] PoolScope scope(PoolScope::Filter filter) const { return try_scope(std::move(filter)).value(); }
   ///@}
@@ -173,7 +177,7 @@ class Pool {
   /// Uses held of this pool: its Pool objects and open scopes.
   [[nodiscard]] Result<int> try_use_count() const noexcept {
     std::int32_t count = 0;
-    const gapless_status status = gapless_pool_use_count(allocator_, device_, id_, &count);
+    const gapless_status status = gapless_pool_use_count(pool_.allocator, pool_.device, pool_.id, &count);
     return detail::result_of<int>(status, count);
   }
   [[nodiscard]] int use_count() const { return try_use_count().value(); }
@@ -193,7 +197,7 @@ class Pool {
   /// bytes released.
   Result<std::size_t> try_trim(std::size_t keep = 0) noexcept {
     std::size_t released = 0;
-    const gapless_status status = gapless_trim(allocator_, device_, id_, keep, &released);
+    const gapless_status status = gapless_trim(pool_.allocator, pool_.device, pool_.id, keep, &released);
     return detail::result_of(status, released);
   }
   std::size_t trim(std::size_t keep = 0) { return try_trim(keep).value(); }
@@ -208,7 +212,7 @@ class Pool {
     do {
       addresses.resize(count);
       const gapless_status status =
-          gapless_pool_live_blocks(allocator_, device_, id_, addresses.data(), addresses.size(), &count);
+          gapless_pool_live_blocks(pool_.allocator, pool_.device, pool_.id, addresses.data(), addresses.size(), &count);
       if (status != GAPLESS_OK) return detail::failure_of(status);
     } while (count > addresses.size());
     addresses.resize(count);
@@ -222,7 +226,7 @@ class Pool {
   /// addresses; `freed` and `allocated` (either may be empty) see each address.
   [[nodiscard]] Result<Checkpoint> try_checkpoint() const noexcept {
     gapless_checkpoint* handle = nullptr;
-    const gapless_status status = gapless_pool_checkpoint(allocator_, device_, id_, &handle);
+    const gapless_status status = gapless_pool_checkpoint(pool_.allocator, pool_.device, pool_.id, &handle);
     if (status != GAPLESS_OK) return detail::failure_of(status);
     return Checkpoint(handle);
   }
@@ -236,7 +240,7 @@ class Pool {
       const AddressVisitor& allocated;
     } visitors{freed, allocated};
     return detail::result_of(gapless_pool_restore(
-        allocator_, device_, checkpoint.handle(), &visitors,
+        pool_.allocator, pool_.device, checkpoint.handle(), &visitors,
         [](void* user, void* address) noexcept {
           if (const auto& visit = static_cast<Visitors*>(user)->freed) visit(address);
         },
@@ -253,18 +257,14 @@ class Pool {
   static Result<Pool> made(gapless_status status, gapless_allocator* allocator, int device, PoolId id) noexcept {
     if (status != GAPLESS_OK) return detail::failure_of(status);
     Pool pool;
-    pool.allocator_ = allocator;
-    pool.device_ = device;
-    pool.id_ = id;
+    pool.pool_ = {allocator, device, id};
     return Result<Pool>(std::move(pool));
   }
   Result<void> try_set_flag(std::uint32_t flag, bool on) noexcept {
-    return detail::result_of(gapless_pool_set_flag(allocator_, device_, id_, flag, on ? 1 : 0));
+    return detail::result_of(gapless_pool_set_flag(pool_.allocator, pool_.device, pool_.id, flag, on ? 1 : 0));
   }
 
-  gapless_allocator* allocator_ = nullptr;
-  int device_ = 0;
-  PoolId id_{};
+  detail::PoolName pool_;
 };
 
 }  // namespace gapless
