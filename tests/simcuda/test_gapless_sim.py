@@ -104,7 +104,7 @@ class Commands(unittest.TestCase):
 class Summary(unittest.TestCase):
     def test_one_line_when_the_device_was_used(self):
         result = run("--size", "1GiB", "--", sys.executable, "-c", USE_DEVICE)
-        self.assertEqual(result.stderr, "gapless-sim: device 0: peak 0.06 GiB of 1.00 GiB; 0 violations\n")
+        self.assertEqual(result.stderr, "gapless-sim: device 0: peak 64.0 MiB of 1.00 GiB; 0 violations\n")
 
     def test_no_line_without_a_device_or_when_quiet(self):
         self.assertEqual(run("--", "true").stderr, "")
@@ -112,7 +112,7 @@ class Summary(unittest.TestCase):
 
     def test_a_process_that_the_command_started_says_which_it_is(self):
         spawn = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {USE_DEVICE!r}], check=True)"
-        self.assertRegex(run("--", sys.executable, "-c", spawn).stderr, r"^gapless-sim: process \d+, device 0: peak 0.06 GiB")
+        self.assertRegex(run("--", sys.executable, "-c", spawn).stderr, r"^gapless-sim: process \d+, device 0: peak 64.0 MiB")
 
 
 class Statistics(unittest.TestCase):

@@ -43,6 +43,13 @@ void append_calls(std::string& out, const char* key, int kind) {
   out += first ? "}" : "\n }";
 }
 
+std::string size_text(std::uint64_t bytes) {
+  const double mib = static_cast<double>(bytes) / (1024.0 * 1024.0);
+  char text[32];
+  std::snprintf(text, sizeof text, mib < 1024 ? "%.1f MiB" : "%.2f GiB", mib < 1024 ? mib : mib / 1024);
+  return text;
+}
+
 void append_devices(std::string& out, Machine* m) {
   out += ",\n \"devices\": [";
   for (int device = 0; m != nullptr && device < m->device_count(); ++device) {
@@ -105,18 +112,15 @@ std::string statistics_json() {
 }
 
 std::string statistics_line() {
-  constexpr double kGib = 1024.0 * 1024.0 * 1024.0;
   Machine* m = machine();
   std::string line;
   for (int device = 0; m != nullptr && device < m->device_count(); ++device) {
     if (m->physical_bytes_peak(device) == 0 && device > 0) continue;
     driver::DeviceInfo info;
     m->device_info(device, info);
-    char text[96];
-    std::snprintf(text, sizeof text, "%sdevice %d: peak %.2f GiB of %.2f GiB", line.empty() ? "" : ", ", device,
-                  static_cast<double>(m->physical_bytes_peak(device)) / kGib,
-                  static_cast<double>(info.total_bytes) / kGib);
-    line += text;
+    if (!line.empty()) line += ", ";
+    line += "device " + std::to_string(device) + ": peak " + size_text(m->physical_bytes_peak(device)) + " of " +
+            size_text(info.total_bytes);
   }
   const std::uint64_t broken = m != nullptr ? m->violation_count() : 0;
   return line + "; " + std::to_string(broken) + (broken == 1 ? " violation" : " violations");

@@ -145,7 +145,7 @@ h1{font-size:1.4rem}h2{font-size:1.1rem;margin:1.6rem 0 .3rem}p{margin:.3rem 0}
 svg,img{width:100%;height:auto;display:block}img{image-rendering:pixelated;border:1px solid #d5dae1;aspect-ratio:5/2;
 box-sizing:border-box;width:93.1%;margin-left:6.4%}
 svg text{font:12px system-ui,sans-serif;fill:#5b6675}.grid{stroke:#e6e9ee;fill:none}.mark{stroke:#e1c9a6;fill:none;stroke-width:.7}
-.live{fill:#5b8bd0}.reserved{stroke:#c2410c;stroke-width:1.8;fill:none}
+.live{fill:#2d62ad}.reserved{stroke:#c2410c;stroke-width:1.8;fill:none}
 .legend{font-size:.85rem;color:#5b6675}i{display:inline-block;width:.8em;height:.8em;border:1px solid #b8c0cc}
 i.a{background:#2d62ad}i.ab{background:linear-gradient(90deg,#2d62ad,#f3d9b4);width:2em}i.b{background:#f3d9b4}i.c{background:#fff}i.line{height:0;border:0;border-top:2px solid #c2410c;vertical-align:middle}
 /* The drawing shrinks with the page, its words must not. */
