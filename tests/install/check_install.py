@@ -71,7 +71,7 @@ def check_files(tree: Installation) -> None:
     if installed - adapters != headers:
         sys.exit(f"headers installed: {sorted(map(str, installed))}, public: {sorted(map(str, headers))}")
     for pattern in ["libgapless_preload.so", "gapless.pc", "gaplessConfig.cmake", "gaplessConfigVersion.cmake",
-                    "gaplessTargets.cmake", "LICENSE"]:
+                    "gaplessTargets.cmake", "LICENSE", "gapless_torch.map"]:
         one(tree.prefix, pattern)
     # NVIDIA's names stay out of the loader's way.
     for path in tree.lib.glob("libcu*"):
