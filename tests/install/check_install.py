@@ -105,17 +105,17 @@ def check_pkg_config(tree: Installation, scratch: pathlib.Path, cc: str, cxx: st
             run([static], env=environment)
 
 
-def check_cmake(tree: Installation, scratch: pathlib.Path, cmake: str, cc: str, cxx: str) -> None:
+def check_cmake(tree: Installation, scratch: pathlib.Path, cmake: str, cc: str, cxx: str, torch: str) -> None:
     environment = tree.environment()
     # The package has to say where things are; the loader gets no help but for the simulated driver.
     environment["LD_LIBRARY_PATH"] = str(tree.simcuda) if tree.has_simulation() else ""
     folder = scratch / "cmake"
     run([cmake, "-G", "Ninja", "-S", HERE / "consumer", "-B", folder, f"-DCMAKE_C_COMPILER={cc}",
-         f"-DCMAKE_CXX_COMPILER={cxx}"], env=environment)
+         f"-DCMAKE_CXX_COMPILER={cxx}", f"-DCONSUMER_TORCH_LIBRARIES={torch}"], env=environment)
     run([cmake, "--build", folder], env=environment)
     programs = run([cmake, "--build", folder, "--target", "list_programs"], env=environment)
     names = [line.split()[-1] for line in programs.splitlines() if line.startswith("program: ")]
-    if len(names) < 2:
+    if len(names) < 2 or (torch and "cpp_torch" not in names):
         sys.exit(f"the outside project built {names}")
     for name in names:
         if "simcuda" in name:
@@ -130,6 +130,7 @@ def main() -> int:
     parser.add_argument("--cmake", default="cmake")
     parser.add_argument("--cc", default="cc")
     parser.add_argument("--cxx", default="c++")
+    parser.add_argument("--torch", default="", help="folder of PyTorch's libraries, where the build has a library for it")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="gapless-install-") as folder:
         scratch = pathlib.Path(folder)
@@ -140,7 +141,7 @@ def main() -> int:
             check_pkg_config(tree, scratch, arguments.cc, arguments.cxx)
         else:
             print("no pkg-config: its part is left out")
-        check_cmake(tree, scratch, arguments.cmake, arguments.cc, arguments.cxx)
+        check_cmake(tree, scratch, arguments.cmake, arguments.cc, arguments.cxx, arguments.torch)
         print(f"installed, moved and used: simulated device {'yes' if tree.has_simulation() else 'no'}, "
               f"static {'yes' if (tree.lib / 'libgapless.a').exists() else 'no'}")
     return 0
