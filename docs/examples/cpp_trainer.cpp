@@ -23,7 +23,14 @@ void pass(gapless::Device gpu, std::size_t samples, gapless::Stream stream) {
 std::size_t elastic_step(gapless::Device gpu, std::size_t samples, std::size_t part, gapless::Stream stream) {
   std::size_t done = 0;
   while (done < samples) {
-    const std::size_t now = std::min(part, samples - done);
+    std::size_t now = std::min(part, samples - done);
+    gpu.mark_step("train", now);
+    // What earlier parts taught: a part that will not fit is not even begun.
+    if (const auto forecast = gpu.try_forecast(now); forecast && forecast->peak_bytes > forecast->available_bytes) {
+      now = std::clamp<std::size_t>(static_cast<std::size_t>(forecast->suggestion.units), 1, now);
+      part = now;
+      gpu.mark_step("train", now);
+    }
     try {
       pass(gpu, now, stream);
       done += now;  // gradients of these samples are in; none is counted twice
@@ -55,10 +62,7 @@ int main() try {
   std::size_t part = 32;
   {
     const gapless::ScopedLimit limit = gpu.limit_to(600 * kMiB);
-    for (int step = 0; step < 5; ++step) {
-      gpu.mark_step("train", 32);
-      part = elastic_step(gpu, 32, part, stream);
-    }
+    for (int step = 0; step < 5; ++step) part = elastic_step(gpu, 32, part, stream);
   }
   const gapless::Stats stats = gpu.stats();
   std::printf("parts of %zu samples, peak %lld MiB, %lld out-of-memory signals\n", part,

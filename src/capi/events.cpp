@@ -7,6 +7,7 @@
 #include "capi/on_device.hpp"
 #include "capi/structs.hpp"
 #include "engine/notify.hpp"
+#include "oom/advisor.hpp"
 
 using gapless::Status;
 using gapless::base::fail;
@@ -72,9 +73,14 @@ gapless_status gapless_last_oom(gapless_allocator* allocator, int32_t device, ga
   });
 }
 
-gapless_status gapless_forecast_step(gapless_allocator* allocator, int32_t device, uint64_t, gapless_forecast*) {
-  return on_device(allocator, device, [](DeviceAllocator&) {
-    return fail(Status::not_found, "no forecast: this version of gapless does not learn from the journal yet");
+gapless_status gapless_forecast_step(gapless_allocator* allocator, int32_t device, uint64_t units,
+                                     gapless_forecast* out) {
+  return on_device(allocator, device, [&](DeviceAllocator& one) {
+    if (units == 0) return fail(Status::invalid_argument, "units is 0");
+    gapless_forecast forecast{};
+    const Status status = gapless::oom::forecast(one, allocator->learner, units, forecast);
+    if (status != Status::ok) return status;
+    return gapless::capi::write_struct(forecast, out) ? Status::ok : bad_struct();
   });
 }
 

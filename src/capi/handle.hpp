@@ -16,6 +16,7 @@
 
 struct gapless_allocator {
   std::unique_ptr<gapless::engine::Allocator> engine;
+  gapless::learn::Learner learner;
   gapless::capi::OomHooks oom_hooks;
 
   gapless::base::LeafLock notes_lock;

@@ -3,7 +3,10 @@
 
 #include <algorithm>
 #include <mutex>
+#include <new>
 #include <thread>
+
+#include "oom/advisor.hpp"
 
 namespace gapless::capi {
 namespace {
@@ -59,6 +62,16 @@ void OomHooks::after_fork(bool child) {
   // The parent's other threads do not exist in the child: their calls never end.
   if (child) asking_.store(asking_on_this_thread == 0 ? 0 : 1);
   lock_.unlock();
+}
+
+void OomHooks::complete(gapless_oom_record& record) {
+  engine::DeviceAllocator* device = nullptr;
+  if (learner_ == nullptr || engine_->peek(record.device, device) != Status::ok || device == nullptr) return;
+  try {
+    oom::advise(*device, *learner_, record);
+  } catch (const std::bad_alloc&) {
+    // The host has no memory left to think with: the record says nothing then.
+  }
 }
 
 gapless_oom_answer OomHooks::ask(const gapless_oom_record& record) {

@@ -7,7 +7,9 @@
 
 #include "base/lock.hpp"
 #include "base/status.hpp"
+#include "engine/allocator.hpp"
 #include "engine/hooks.hpp"
+#include "learn/learner.hpp"
 
 namespace gapless::capi {
 
@@ -16,7 +18,9 @@ class OomHooks final : public engine::OomHook {
   Status add(gapless_oom_hook hook, void* user);
   // Returns when no thread is in a call of it any more; at once from inside a hook.
   Status remove(gapless_oom_hook hook, void* user);
-  void complete(gapless_oom_record&) override {}
+  // What is learnt goes into the record. Set once, before the first request.
+  void advise_with(engine::Allocator& engine, learn::Learner& learner) { engine_ = &engine, learner_ = &learner; }
+  void complete(gapless_oom_record& record) override;
   gapless_oom_answer ask(const gapless_oom_record& record) override;
   void prepare_fork();
   void after_fork(bool child);
@@ -27,6 +31,8 @@ class OomHooks final : public engine::OomHook {
     void* user;
     friend bool operator==(const Entry&, const Entry&) = default;
   };
+  engine::Allocator* engine_ = nullptr;
+  learn::Learner* learner_ = nullptr;
   base::LeafLock lock_;
   std::vector<Entry> hooks_;
   std::atomic<int> asking_{0};  // threads that are in ask()

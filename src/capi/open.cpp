@@ -33,10 +33,12 @@ void before_fork() {
   for (gapless_allocator* const one : registry().open) {
     one->engine->prepare_fork();
     one->oom_hooks.prepare_fork();
+    one->learner.prepare_fork();
   }
 }
 void after_fork(bool child) {
   for (gapless_allocator* const one : registry().open) {
+    one->learner.after_fork();
     one->oom_hooks.after_fork(child);
     one->engine->after_fork(child);
   }
@@ -62,7 +64,9 @@ Status open_status(std::unique_ptr<driver::DriverOps> ops, const config::Options
   auto fresh = std::make_unique<gapless_allocator>();
   const Status status = engine::Allocator::open(std::move(ops), options, fresh->engine);
   if (status != Status::ok) return status;
+  fresh->oom_hooks.advise_with(*fresh->engine, fresh->learner);
   fresh->engine->set_oom_hook(&fresh->oom_hooks);
+  fresh->engine->set_step_reader(&fresh->learner);
   enlist(fresh.get());
   *out = fresh.release();
   return Status::ok;

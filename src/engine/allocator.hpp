@@ -54,6 +54,7 @@ class Allocator {
   Listener* listener() const { return shared_.listener.load(); }
   void await_listeners();
   void set_oom_hook(OomHook* hook) { shared_.oom_hook.store(hook); }
+  void set_step_reader(StepReader* reader) { shared_.step_reader.store(reader); }
   config::Options options();
   void set_options(const config::Options& options);
   bool any_live();

@@ -35,7 +35,7 @@ DeviceAllocator::DeviceAllocator(Shared& shared, int device, const driver::Devic
   // Record 0 is written through by list code, so it must exist before the first block.
   if (const heap::BlockId first = state_.blocks.take(); first != heap::kNoBlock) state_.blocks.give(first);
   state_.limit = limit_of(options, info.total_bytes);
-  set_options(options);
+  set_options(options, true);
   if (shared.listener.load() != nullptr) state_.raise(kListening);
 }
 
@@ -120,13 +120,16 @@ Status DeviceAllocator::allocate_attended(driver::Stream stream, std::uint64_t b
   std::uint64_t address = 0;
   {
     const std::lock_guard guard(state_.fast);
+    if ((attention & kInjecting) != 0)
+      request.injected = state_.injector.fires(state_.marks, state_.counters.allocations(), bytes);
     StreamHome* const home = find_home(state_, stream);
     BackedHeap* heap = nullptr;
     // A pool is asked on the slow path first whether the stream captures; from then on hits are hits.
     if (home != nullptr && !request.pool) heap = home->heaps[static_cast<std::size_t>(request.size_class)];
     if (home != nullptr && request.pool && request.pool->captured && !request.pool->has_source)
       heap = request.pool->find(*home->stream, request.size_class);
-    const heap::BlockId id = heap != nullptr && !too_large ? heap->heap.place(request.size) : heap::kNoBlock;
+    const bool try_it = heap != nullptr && !too_large && !request.injected;
+    const heap::BlockId id = try_it ? heap->heap.place(request.size) : heap::kNoBlock;
     if (id != heap::kNoBlock) {
       heap::Block& block = state_.blocks[id];
       if (heap->slots.backed(block.offset, block.size)) {
@@ -135,25 +138,13 @@ Status DeviceAllocator::allocate_attended(driver::Stream stream, std::uint64_t b
         if (state_.counters.any_pending()) state_.counters.follow_active_peak();
         note_block(state_, GAPLESS_EVENT_ALLOC, *heap, id);
         address = heap->address_of(id);
-        if (state_.journal != nullptr)
-          state_.journal->append(
-              JournalEntry(JournalEntry::alloc, address, block.size.count(), block.size.bytes() - bytes));
+        note_birth(state_, *heap, id);
       } else {
         heap->heap.unplace(id);
       }
     }
   }
-  if (address == 0) {
-    const Status status = climb(std::move(request), out);
-    if (status != Status::ok) return status;
-    if ((attention & kJournal) == 0) return status;
-    const std::lock_guard guard(state_.fast);
-    address = reinterpret_cast<std::uint64_t>(*out);
-    if (state_.journal != nullptr)
-      state_.journal->append(JournalEntry(JournalEntry::alloc, address,
-                                          static_cast<std::uint32_t>(rounded >> kUnitShift), rounded - bytes));
-    return status;
-  }
+  if (address == 0) return climb(std::move(request), out);
   *out = reinterpret_cast<void*>(address);
   deliver(state_, address);
   return Status::ok;
@@ -167,8 +158,7 @@ Status DeviceAllocator::deallocate_attended(BackedHeap& heap, heap::BlockId id) 
   heap::Block& block = s.blocks[id];
   s.counters.on_free(heap.size_class(), block.size, block.requested());
   note_block(s, GAPLESS_EVENT_FREE_REQUESTED, heap, id);
-  if (s.journal != nullptr)
-    s.journal->append(JournalEntry(JournalEntry::free, heap.address_of(id), block.size.count(), 0));
+  note_death(s, heap, id);
   const bool forked = (s.attention.load(std::memory_order_relaxed) & kForked) != 0;
   if ((block.flags & heap::kUsed) == 0 || forked) {
     static_cast<void>(take_uses(s, id));
@@ -362,42 +352,26 @@ Status DeviceAllocator::enable_peer(int peer) {
 
 // ---------------------------------------------------------------------------------------------------- the rest
 
-namespace {
-
-void copy_label(char (&to)[GAPLESS_LABEL_BYTES], const char* from) {
-  std::memset(to, 0, sizeof to);
-  if (from != nullptr) std::strncpy(to, from, sizeof to - 1);
-}
-
-}  // namespace
-
-void DeviceAllocator::mark_step(const char* label, std::uint64_t units) {
-  const std::lock_guard guard(state_.fast);
-  StepMarks& marks = state_.marks;
-  const std::uint64_t peak = state_.counters.restart_step();
-  if (marks.steps > 0 && !marks.failed) marks.last_good_peak = peak;
-  copy_label(marks.step_label, label);
-  copy_label(marks.phase_label, nullptr);
-  marks.steps++;
-  marks.units = units;
-  marks.failed = false;
-  marks.first_allocation = state_.counters.allocations();
-  if (state_.journal != nullptr) state_.journal->append(JournalEntry(JournalEntry::step, marks.steps, 0, 0));
-}
-
-void DeviceAllocator::mark_phase(const char* label) {
-  const std::lock_guard guard(state_.fast);
-  copy_label(state_.marks.phase_label, label);
-  if (state_.journal != nullptr) state_.journal->append(JournalEntry(JournalEntry::phase, 0, 0, 0));
-}
-
-void DeviceAllocator::set_options(const config::Options& options) {
+void DeviceAllocator::set_options(const config::Options& options, bool first) {
   const std::lock_guard map(state_.map);
   const std::lock_guard guard(state_.fast);
   // Another option that changes leaves a limit that set_limit() gave.
   if (options.limit != state_.options.limit || options.memory_fraction != state_.options.memory_fraction)
     state_.limit = limit_of(options, state_.info.total_bytes);
+  if (!(options.inject_oom == state_.options.inject_oom) || first) {
+    state_.injector.set(options.inject_oom);
+    if (state_.injector.armed())
+      state_.raise(kInjecting);
+    else
+      state_.lower(kInjecting);
+  }
   state_.options = options;
+  const bool write = state_.journal != nullptr && options.learn;
+  if (write && (state_.attention.load(std::memory_order_relaxed) & kJournal) == 0) state_.journal->spoil();
+  if (write)
+    state_.raise(kJournal);
+  else
+    state_.lower(kJournal);
   if (options.roundup_power2_divisions == config::Divisions{})
     state_.lower(kRounding);
   else
@@ -410,15 +384,6 @@ void DeviceAllocator::listen(bool on) {
     state_.raise(kListening);
   else
     state_.lower(kListening);
-}
-
-void DeviceAllocator::attach(Journal* journal) {
-  const std::lock_guard guard(state_.fast);
-  state_.journal = journal;
-  if (journal != nullptr)
-    state_.raise(kJournal);
-  else
-    state_.lower(kJournal);
 }
 
 bool DeviceAllocator::any_live() {

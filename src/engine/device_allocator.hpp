@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 
 #include "engine/device_state.hpp"
 #include "engine/homes.hpp"
@@ -17,6 +18,13 @@
 #include "policy/rounding.hpp"
 
 namespace gapless::engine {
+
+// Where the step under way began.
+struct StepStart {
+  char label[GAPLESS_LABEL_BYTES];
+  std::uint64_t steps;  // marked so far
+  std::uint64_t live_bytes;
+};
 
 class DeviceAllocator {
  public:
@@ -51,9 +59,13 @@ class DeviceAllocator {
   bool last_oom(gapless_oom_record& out) { return ladder_.last_oom(out); }
   void mark_step(const char* label, std::uint64_t units);
   void mark_phase(const char* label);
-  void set_options(const config::Options& options);
+  void set_options(const config::Options& options, bool first = false);
   void listen(bool on);
-  void attach(Journal* journal);
+  // Calls `look` with the step under way, as far as it has come. Errors: NOT_FOUND (no step was marked).
+  Status look_at_step(const std::function<void(const StepView&)>& look);
+  StepStart step_start();
+  // Live bytes that the engine could make room for at most: what is live, and all that could be had on top.
+  std::uint64_t live_capacity();
   bool any_live();
   // In a forked child the driver may not be called: bookkeeping goes on, misses fail.
   void prepare_fork();
@@ -76,11 +88,13 @@ class DeviceAllocator {
   DeviceState state_;
   PrivatePools pools_;
   Ladder ladder_;
+  std::atomic<bool> has_journal_{false};  // or one is being made
 };
 
 Status DeviceAllocator::allocate(driver::Stream stream, std::uint64_t bytes, void** out) {
   DeviceState& s = state_;
-  if (s.attention.load(std::memory_order_relaxed) != 0 || bytes > policy::kLargestRequest) [[unlikely]]
+  const std::uint32_t attention = s.attention.load(std::memory_order_relaxed);
+  if ((attention & ~std::uint32_t{kJournal}) != 0 || bytes > policy::kLargestRequest) [[unlikely]]
     return allocate_attended(stream, bytes, out);
   Units size = units_of(bytes);
   size += Units(size.count() == 0 ? 1 : 0);
@@ -106,6 +120,8 @@ Status DeviceAllocator::allocate(driver::Stream stream, std::uint64_t bytes, voi
     return allocate_unbacked(stream, bytes, size, *heap, id, out);
   block.set_requested(bytes);
   s.counters.on_alloc(size_class, size, bytes);
+  if ((attention & kJournal) != 0) [[unlikely]]
+    s.journal->on_alloc(s.blocks, id, size, heap->stream->id());
   const driver::Address address = heap->slots.address_of(offset);
   s.fast.unlock();
   *out = reinterpret_cast<void*>(address);
@@ -135,9 +151,12 @@ Status DeviceAllocator::deallocate(const vmm::Region& region, std::uint64_t addr
     s.fast.unlock();
     return unknown_pointer(address);
   }
-  if ((block.flags | s.attention.load(std::memory_order_relaxed)) != 0) [[unlikely]]
+  const std::uint32_t attention = s.attention.load(std::memory_order_relaxed);
+  if ((block.flags | (attention & ~std::uint32_t{kJournal})) != 0) [[unlikely]]
     return deallocate_attended(*heap, id);
   s.counters.on_free(heap->size_class(), block.size, block.requested());
+  if ((attention & kJournal) != 0) [[unlikely]]
+    s.journal->on_free(s.blocks, id, block.size, heap->stream->id());
   heap->heap.free(id, heap->stream->epoch());
   s.fast.unlock();
   return Status::ok;

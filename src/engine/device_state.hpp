@@ -19,6 +19,8 @@
 #include "engine/backed_heap.hpp"
 #include "engine/counters.hpp"
 #include "engine/hooks.hpp"
+#include "engine/injector.hpp"
+#include "engine/step_marks.hpp"
 #include "stream/event_pool.hpp"
 #include "stream/stream_order.hpp"
 #include "vmm/ledger.hpp"
@@ -34,9 +36,10 @@ enum Attention : std::uint32_t {
   kPendingFrees = 1,  // blocks wait for streams
   kScopes = 2,        // allocations may be routed to a private pool
   kListening = 4,     // a listener is set
-  kJournal = 8,
-  kRounding = 16,  // sizes are not simply rounded to 512 B
-  kForked = 32,    // a child process: the driver may not be called
+  kJournal = 8,       // every allocation and free is written down
+  kRounding = 16,     // sizes are not simply rounded to 512 B
+  kForked = 32,       // a child process: the driver may not be called
+  kInjecting = 64,    // some request is to fail
 };
 
 // What all devices share.
@@ -45,6 +48,7 @@ struct Shared {
   vmm::AddressMap* addresses = nullptr;
   std::atomic<Listener*> listener{nullptr};
   std::atomic<OomHook*> oom_hook{nullptr};
+  std::atomic<StepReader*> step_reader{nullptr};
   std::atomic<int> delivering{0};  // threads that are calling the listener
 };
 
@@ -62,17 +66,6 @@ struct PendingFree {
   std::vector<driver::Event> events;  // all must be complete
   std::vector<Use> deferred;          // captured when it was freed: to be recorded when that has ended
   bool needs_device = false;          // a stream was gone: only a synchronisation of the device tells
-};
-
-// What the marks of the training loop said.
-struct StepMarks {
-  char step_label[GAPLESS_LABEL_BYTES] = {};
-  char phase_label[GAPLESS_LABEL_BYTES] = {};
-  std::uint64_t steps = 0;
-  std::uint64_t units = 0;
-  std::int64_t first_allocation = 0;
-  std::uint64_t last_good_peak = 0;
-  bool failed = false;  // an OOM fell into this step
 };
 
 // A call to a pool's segment source that waits until no lock is held. No segment: the pool is gone.
@@ -122,7 +115,9 @@ struct DeviceState {
   std::uint64_t event_sequence = 0;
   std::uint64_t physical = 0;  // bytes of handles that exist, and of segments
   std::uint64_t pinned_slots = 0;
-  Journal* journal = nullptr;
+  std::unique_ptr<Journal> journal;  // made at the first mark of a step, and kept
+  Injector injector;
+  std::shared_ptr<const std::vector<std::uint32_t>> lasting_sizes;  // of blocks: StepView
   StepMarks marks;
 
   // ---- map lock

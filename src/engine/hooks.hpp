@@ -3,7 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
 
+#include "engine/journal.hpp"
 #include "gapless/gapless.h"
 
 namespace gapless::engine {
@@ -27,23 +31,29 @@ class OomHook {
   virtual gapless_oom_answer ask(const gapless_oom_record& record) = 0;
 };
 
-// One line of the journal: what learning and history read. 16 bytes.
-struct JournalEntry {
-  enum Kind : std::uint8_t { alloc, free, step, phase };
-  JournalEntry(Kind kind, std::uint64_t value, std::uint32_t units_, std::uint64_t slack_)
-      : kind_and_value(std::uint64_t{kind} << 56 | value), units(units_), slack(static_cast<std::uint32_t>(slack_)) {}
-
-  std::uint64_t kind_and_value;  // the kind in the top byte; below it the address, or the number of the step
-  std::uint32_t units;           // block size
-  std::uint32_t slack;           // block size - requested, in bytes
+// A step of the training loop, over or under way.
+struct StepView {
+  int device;
+  const char* label;  // of its mark
+  std::uint64_t number;
+  std::uint64_t units;  // size of its batch, as the mark said; 0: unknown
+  std::uint64_t live_at_start;
+  std::uint64_t live_now;
+  std::uint64_t peak;  // of live bytes
+  bool failed;         // an OOM fell into it
+  bool whole;          // the journal has all of it
+  std::span<const JournalEntry> entries;
+  std::span<const PhaseMark> phases;
+  // Sizes, in units of 512 bytes, of blocks that live longer than steps: ascending, each once. May be null.
+  std::shared_ptr<const std::vector<std::uint32_t>> lasting_sizes;
+  std::uint32_t events;
 };
-static_assert(sizeof(JournalEntry) == 16);
 
-// Called under the fast lock: it appends to a preallocated ring and does nothing else.
-class Journal {
+// Reads the journal of each step that has ended. Called with no lock held.
+class StepReader {
  public:
-  virtual ~Journal() = default;
-  virtual void append(const JournalEntry& entry) = 0;
+  virtual ~StepReader() = default;
+  virtual void on_step(const StepView& step) = 0;
 };
 
 }  // namespace gapless::engine

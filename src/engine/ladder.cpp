@@ -46,6 +46,7 @@ void Ladder::grant(const Request& request, BackedHeap& heap, heap::BlockId id, G
   block.set_requested(request.requested);
   state_.counters.on_alloc(heap.size_class(), block.size, request.requested);
   if (state_.counters.any_pending()) state_.counters.follow_active_peak();
+  note_birth(state_, heap, id);
   note_block(state_, GAPLESS_EVENT_ALLOC, heap, id);
   out = Granted{&heap, id};
 }
@@ -236,8 +237,10 @@ Ladder::Step Ladder::grow_from_source(const Request& request, std::unique_lock<b
 Status Ladder::climb_locked(const Request& request, std::unique_lock<base::MapLock>& map, Granted& out) {
   backing_.rungs = {};
   // Beyond the largest block there is nothing to look for, but a record is owed.
-  const bool possible = request.requested <= request.size.bytes();
+  const bool fits = request.requested <= request.size.bytes();
   for (std::uint32_t attempt = 0;; attempt++) {
+    const bool injected = request.injected && attempt == 0;
+    const bool possible = fits && !injected;
     reap_orphans(state_);
     // Looked up anew each time: the callback of a source may forget the stream.
     const auto home = [&]() -> StreamHome& { return home_of(state_, request.stream); };
@@ -269,6 +272,7 @@ Status Ladder::climb_locked(const Request& request, std::unique_lock<base::MapLo
 
     gapless_oom_record record{};
     fill_record(request, capturing, record);
+    if (injected) record.verdict = GAPLESS_OOM_INJECTED;
     record.attempt = attempt;
     const ProgressMark before = progress_mark(state_);
     map.unlock();
@@ -276,7 +280,7 @@ Status Ladder::climb_locked(const Request& request, std::unique_lock<base::MapLo
     gapless_oom_answer answer = GAPLESS_OOM_GIVE_UP;
     if (OomHook* const hook = state_.shared.oom_hook.load(std::memory_order_acquire)) {
       hook->complete(record);
-      if (!inside_hook && !capturing && possible && attempt < kMostAttempts) {
+      if (!inside_hook && !capturing && fits && attempt < kMostAttempts) {
         inside_hook = true;
         answer = hook->ask(record);
         inside_hook = false;

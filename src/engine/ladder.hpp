@@ -17,6 +17,7 @@ struct Request {
   Units size;
   heap::SizeClass size_class;
   std::shared_ptr<PrivatePool> pool;  // null: the default pool
+  bool injected = false;              // it is to fail at first, whatever there is
 };
 
 struct Granted {

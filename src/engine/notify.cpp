@@ -71,6 +71,16 @@ void note_free_completed(DeviceState& state, BackedHeap& heap, heap::BlockId id)
   note_cookie_released(heap.heap.pool().note(id).cookie);
 }
 
+void note_birth(DeviceState& state, BackedHeap& heap, heap::BlockId id) {
+  if ((state.attention.load(std::memory_order_relaxed) & kJournal) != 0)
+    state.journal->on_alloc(state.blocks, id, state.blocks[id].size, heap.stream->id());
+}
+
+void note_death(DeviceState& state, BackedHeap& heap, heap::BlockId id) {
+  if ((state.attention.load(std::memory_order_relaxed) & kJournal) != 0)
+    state.journal->on_free(state.blocks, id, state.blocks[id].size, heap.stream->id());
+}
+
 void note_cookie_released(std::uint64_t cookie) {
   outbox.cookies.push_back(cookie);
 }

@@ -15,6 +15,10 @@ void note_block(DeviceState& state, gapless_event_kind kind, BackedHeap& heap, h
 void note_free_completed(DeviceState& state, BackedHeap& heap, heap::BlockId block);
 void note_cookie_released(std::uint64_t cookie);
 
+// The journal's lines; a test of one word while there is none. Under the fast lock.
+void note_birth(DeviceState& state, BackedHeap& heap, heap::BlockId block);
+void note_death(DeviceState& state, BackedHeap& heap, heap::BlockId block);
+
 // No lock held. `fresh` is the block that the thread has just allocated, or 0: the listener's answer becomes its
 // cookie.
 void deliver(DeviceState& state, std::uint64_t fresh = 0);

@@ -50,7 +50,8 @@ static_assert(sizeof(Block) == 32);
 // What few blocks have; beside the record so that the hit path never touches it.
 struct BlockNote {
   std::uint64_t cookie;
-  std::uint32_t uses;  // index of a list of streams
+  std::uint32_t uses;     // index of a list of streams
+  std::uint32_t journal;  // its line in the journal of the step that it was born in
 };
 
 class BlockPool {

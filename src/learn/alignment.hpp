@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which allocation of one step is which of another. Steps of different batches differ in more than sizes: other kernels
+// run, workspaces come and go. So it is a diff of the two sequences, not an index.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "learn/recorded_step.hpp"
+
+namespace gapless::learn {
+
+inline constexpr std::uint32_t kUnmatched = ~std::uint32_t{0};
+
+// For each life of `large` the life of `small` that it corresponds to, in ascending order, or kUnmatched. `small` has
+// fewer units. Lives correspond when they are of one stream and one kind (older than the step, dying in it, outliving
+// it) and their sizes may lie on one line: not smaller in the larger step, and at most in proportion to the units.
+// Time: the lengths times the number of differences, which is bounded.
+std::vector<std::uint32_t> align(const RecordedStep& small, const RecordedStep& large);
+
+}  // namespace gapless::learn

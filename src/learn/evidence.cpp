@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "learn/evidence.hpp"
+
+#include <algorithm>
+
+namespace gapless::learn {
+
+namespace {
+
+// Two steps that start this close to each other start alike: a loss that is kept, a counter.
+constexpr std::uint64_t kSameStart = 4 * kMiB;
+constexpr std::size_t kMostFailed = 4;
+// Before any failure has shown what a step leaves unusable inside granules, this share of what it adds is set aside.
+constexpr std::uint64_t kReserveDivisor = 100;
+// The search for the largest batch goes no further than this many times what has been seen.
+constexpr std::uint64_t kFarthest = 64;
+
+std::uint64_t added(const RecordedStep& step) {
+  return step.peak > step.live_at_start ? step.peak - step.live_at_start : 0;
+}
+
+}  // namespace
+
+void Evidence::add_good(RecordedStep step) {
+  clock_++;
+  // It fits after all: what failed with no more was another situation, or another shape.
+  const auto refuted = [&](const Failed& failed) {
+    return failed.step.units <= step.units && failed.step.live_at_start <= step.live_at_start + kSameStart;
+  };
+  stale_ = std::erase_if(failed_, refuted) > 0 || stale_;
+  const auto at = std::lower_bound(good_.begin(), good_.end(), step.units,
+                                   [](const Good& good, std::uint64_t units) { return good.step.units < units; });
+  if (at != good_.end() && at->step.units == step.units) {
+    // Batches of one size differ in shape: the largest speaks for them, unless it was a first step or is long past.
+    const bool first = at->step.growth() > step.growth() + kSameStart;
+    const bool replace = first || added(step) >= added(at->step) || clock_ - at->seen > kStaleAfter;
+    if (!replace) return;
+    stale_ = stale_ || first || added(step) != added(at->step);
+    *at = Good{std::move(step), clock_};
+    return;
+  }
+  good_.insert(at, Good{std::move(step), clock_});
+  stale_ = true;
+  if (good_.size() > kMostGood)
+    good_.erase(
+        std::min_element(good_.begin(), good_.end(), [](const Good& a, const Good& b) { return a.seen < b.seen; }));
+}
+
+void Evidence::add_failed(RecordedStep attempt, std::uint64_t capacity) {
+  attempt.cut = true;
+  std::erase_if(failed_, [&](const Failed& other) { return other.step.units == attempt.units; });
+  if (failed_.size() == kMostFailed) failed_.erase(failed_.begin());
+  failed_.push_back(Failed{std::move(attempt), capacity});
+  stale_ = true;
+}
+
+void Evidence::forget_failed(std::uint64_t step_number) {
+  const auto healed = [&](const Failed& failed) { return failed.step.number == step_number; };
+  stale_ = std::erase_if(failed_, healed) > 0 || stale_;
+}
+
+// The smallest batch that would fail again today: it failed with no more live at its start, and no less to be had.
+const Evidence::Failed* Evidence::smallest_failed(const Situation& now) const {
+  const Failed* smallest = nullptr;
+  for (const Failed& failed : failed_) {
+    if (failed.step.live_at_start > now.live_at_start + kSameStart) continue;
+    // Much more can be had than then: the limit was raised, another process has gone.
+    if (now.capacity > failed.capacity + failed.capacity / 20) continue;
+    if (smallest == nullptr || failed.step.units < smallest->step.units) smallest = &failed;
+  }
+  return smallest;
+}
+
+std::uint64_t Evidence::usable(const Situation& now) const {
+  std::uint64_t usable = now.capacity;
+  const Failed* const failed = smallest_failed(now);
+  if (failed != nullptr) return std::min(usable, failed->capacity);
+  return usable - std::min(usable, (usable - std::min(usable, now.live_at_start)) / kReserveDivisor);
+}
+
+void Evidence::build() {
+  if (!stale_) return;
+  stale_ = false;
+  model_.reset();
+  if (good_.empty()) return;
+  const RecordedStep& largest = good_.back().step;
+  if (good_.size() >= 2) {
+    model_ = StepModel::between(good_[good_.size() - 2].step, largest);
+    confidence_ = 0.95 * model_->measured();
+    return;
+  }
+  const Failed* attempt = nullptr;
+  for (const Failed& failed : failed_)
+    if (failed.step.units > largest.units && (attempt == nullptr || failed.step.events > attempt->step.events))
+      attempt = &failed;
+  if (attempt != nullptr) {
+    model_ = StepModel::from_attempt(largest, attempt->step);
+    confidence_ = 0.5 + 0.4 * model_->measured();
+  } else {
+    model_ = StepModel::from_one(largest);
+    confidence_ = 0.5;
+  }
+}
+
+std::uint64_t Evidence::peak_of(std::uint64_t units, const Situation& now) const {
+  return model_->peak(units, now.live_at_start, !now.later_part);
+}
+
+// The largest batch whose peak fits, below `above` where that is not 0.
+std::uint64_t Evidence::most_units(const Situation& now, std::uint64_t above) const {
+  const std::uint64_t room = usable(now);
+  const auto fits = [&](std::uint64_t units) { return peak_of(units, now) <= room; };
+  std::uint64_t fails = above != 0 ? above : good_.back().step.units * kFarthest + 1;
+  std::uint64_t most = 0;
+  while (fails - most > 1) {
+    const std::uint64_t middle = most + (fails - most) / 2;
+    (fits(middle) ? most : fails) = middle;
+  }
+  return most;
+}
+
+gapless_suggestion Evidence::suggest(const Situation& now) {
+  build();
+  gapless_suggestion out{};
+  out.evidence_steps = static_cast<std::uint32_t>(good_.size());
+  const Failed* const failed = smallest_failed(now);
+  if (failed != nullptr) out.proven_fails = failed->step.units;
+  for (const Good& good : good_) {
+    const std::uint64_t start = std::max(good.step.live_at_start, now.live_at_start);
+    const bool alike = now.live_at_start <= good.step.live_at_start + kSameStart;
+    if ((alike || start + added(good.step) <= usable(now)) && good.step.peak <= now.capacity)
+      out.proven_fits = good.step.units;
+  }
+  if (out.proven_fails != 0 && out.proven_fits >= out.proven_fails) out.proven_fits = out.proven_fails - 1;
+  if (model_) {
+    out.units = std::max(most_units(now, out.proven_fails), out.proven_fits);
+    out.confidence = out.units == out.proven_fits ? 1.0 : confidence_;
+  } else if (failed != nullptr) {
+    // Only an attempt: what it had reached would fit if all of it grew with the batch. It would have gone on.
+    const double had = static_cast<double>(added(failed->step)) + 1.0;
+    const double room = static_cast<double>(usable(now)) - static_cast<double>(now.live_at_start);
+    const double most = static_cast<double>(failed->step.units) * std::min(std::max(room / had, 0.0), 1.0);
+    out.units = std::max<std::uint64_t>(1, std::min(static_cast<std::uint64_t>(most), failed->step.units / 2));
+    out.confidence = 0.2;
+  }
+  return out;
+}
+
+std::optional<Prediction> Evidence::predict(std::uint64_t units, const Situation& now) {
+  build();
+  if (!model_) return std::nullopt;
+  return Prediction{peak_of(units, now), usable(now), suggest(now)};
+}
+
+}  // namespace gapless::learn

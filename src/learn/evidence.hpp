@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is known about steps of one kind (one label) on one device, and what follows for the size of the next.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "learn/recorded_step.hpp"
+#include "learn/step_model.hpp"
+
+namespace gapless::learn {
+
+// Where the next step would start, in bytes.
+struct Situation {
+  std::uint64_t live_at_start = 0;
+  std::uint64_t capacity = 0;  // live bytes that can be made room for
+  // The step is a later part of one that this evidence has the first parts of: it makes its gradients as temporaries
+  // beside those that are there.
+  bool later_part = false;
+};
+
+struct Prediction {
+  std::uint64_t peak = 0;       // of the units asked for
+  std::uint64_t available = 0;  // what it may be at most
+  gapless_suggestion suggestion{};
+};
+
+class Evidence {
+ public:
+  // A step that ended well.
+  void add_good(RecordedStep step);
+  // An attempt that failed when at most `capacity` bytes could have been live.
+  void add_failed(RecordedStep attempt, std::uint64_t capacity);
+  // The failure was healed by a hook: the step went on.
+  void forget_failed(std::uint64_t step_number);
+
+  // Nothing: no step of this kind has been seen whole yet, and no attempt either.
+  std::optional<Prediction> predict(std::uint64_t units, const Situation& now);
+  gapless_suggestion suggest(const Situation& now);
+  bool has_good() const { return !good_.empty(); }
+  // The smallest batch that would fail today, as far as that is proven; 0: none.
+  std::uint64_t proven_fails(const Situation& now) const {
+    const Failed* const failed = smallest_failed(now);
+    return failed != nullptr ? failed->step.units : 0;
+  }
+  std::uint64_t last_used() const { return clock_; }
+
+ private:
+  struct Good {
+    RecordedStep step;
+    std::uint64_t seen;
+  };
+  struct Failed {
+    RecordedStep step;
+    std::uint64_t capacity;  // what would have fitted, as a live peak
+  };
+  static constexpr std::size_t kMostGood = 6;
+  static constexpr std::uint64_t kStaleAfter = 64;  // steps; then a smaller step replaces what it should resemble
+
+  const Failed* smallest_failed(const Situation& now) const;
+  std::uint64_t usable(const Situation& now) const;
+  void build();
+  std::uint64_t peak_of(std::uint64_t units, const Situation& now) const;
+  std::uint64_t most_units(const Situation& now, std::uint64_t above) const;
+
+  std::vector<Good> good_;  // ascending by units, one for each
+  std::vector<Failed> failed_;
+  std::uint64_t clock_ = 0;
+
+  bool stale_ = true;  // the model is not of today's evidence
+  std::optional<StepModel> model_;
+  double confidence_ = 0.0;
+};
+
+}  // namespace gapless::learn

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "learn/learner.hpp"
+
+#include <algorithm>
+#include <mutex>
+#include <thread>
+
+namespace gapless::learn {
+
+namespace {
+
+void limit(gapless_suggestion& said, std::uint64_t fails) {
+  if (fails == 0 || (said.proven_fails != 0 && said.proven_fails <= fails)) return;
+  said.proven_fails = fails;
+  said.units = std::min(said.units, std::max<std::uint64_t>(fails - 1, 1));
+  said.proven_fits = std::min(said.proven_fits, fails - 1);
+}
+
+}  // namespace
+
+Evidence& Learner::evidence(const Key& key) {
+  if (kinds_.size() >= kMostKinds && kinds_.find(key) == kinds_.end())
+    kinds_.erase(std::min_element(kinds_.begin(), kinds_.end(), [](const auto& a, const auto& b) {
+      return a.second.last_used() < b.second.last_used();
+    }));
+  return kinds_[key];
+}
+
+Evidence* Learner::teacher(const Key& key, Situation& now) {
+  const auto own = kinds_.find(key);
+  if (own != kinds_.end() && own->second.has_good()) return &own->second;
+  if (key.second.ends_with('+')) {
+    const auto first = kinds_.find(Key(key.first, key.second.substr(0, key.second.size() - 1)));
+    if (first != kinds_.end() && first->second.has_good()) {
+      now.later_part = true;
+      return &first->second;
+    }
+  }
+  return own != kinds_.end() ? &own->second : nullptr;
+}
+
+void Learner::on_step(const engine::StepView& view) {
+  // An empty step is a mark that was corrected by the next one.
+  if (view.failed || !view.whole || view.units == 0 || view.entries.empty()) return;
+  RecordedStep step = record(view);
+  const std::lock_guard guard(lock_);
+  Evidence& one = evidence(Key(view.device, view.label));
+  one.forget_failed(view.number);
+  one.add_good(std::move(step));
+}
+
+std::optional<gapless_suggestion> Learner::on_failure(const engine::StepView& view, std::uint64_t capacity) {
+  if (view.units == 0) return std::nullopt;
+  RecordedStep step = record(view);
+  const std::lock_guard guard(lock_);
+  const Key key(view.device, view.label);
+  Situation now{step.live_at_start, capacity};
+  evidence(key).add_failed(std::move(step), capacity);
+  Evidence& one = *teacher(key, now);
+  gapless_suggestion said = one.suggest(now);
+  limit(said, kinds_[key].proven_fails(now));
+  return said;
+}
+
+std::optional<Prediction> Learner::predict(int device, const std::string& label, std::uint64_t units,
+                                           const Situation& now) {
+  const std::lock_guard guard(lock_);
+  const Key key(device, label);
+  Situation then = now;
+  Evidence* const one = teacher(key, then);
+  if (one == nullptr) return std::nullopt;
+  std::optional<Prediction> said = one->predict(units, then);
+  if (const auto own = kinds_.find(key); said && own != kinds_.end())
+    limit(said->suggestion, own->second.proven_fails(now));
+  return said;
+}
+
+void Learner::prepare_fork() {
+  while (!lock_.try_lock()) std::this_thread::yield();
+}
+
+void Learner::after_fork() {
+  lock_.unlock();
+}
+
+}  // namespace gapless::learn

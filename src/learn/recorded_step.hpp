@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// A step as it is kept: who lived from when to when.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/units.hpp"
+#include "engine/hooks.hpp"
+
+namespace gapless::learn {
+
+using Life = engine::JournalEntry;
+
+struct RecordedStep {
+  std::uint64_t units = 0;  // size of the batch
+  std::uint64_t number = 0;
+  std::uint64_t live_at_start = 0;
+  std::uint64_t live_at_end = 0;
+  std::uint64_t peak = 0;
+  bool cut = false;  // it ended in an OOM: what came later is missing
+  std::uint32_t events = 0;
+  std::vector<Life> lives;  // in the order of their first event in the step
+
+  std::vector<char> fixed;  // [i]: nothing speaks for life i growing with the batch, and something against it
+
+  // What the step added for good: optimizer state, in the first one.
+  std::uint64_t growth() const { return live_at_end > live_at_start ? live_at_end - live_at_start : 0; }
+};
+
+inline bool is_older(const Life& life) {
+  return life.birth == Life::kOlder;
+}
+inline bool survives(const Life& life) {
+  return life.death == Life::kAlive;
+}
+
+// A copy of the view.
+RecordedStep record(const engine::StepView& view);
+
+}  // namespace gapless::learn

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// The live bytes of a step as a function of its batch: a recorded step, replayed with the size of each allocation as a
+// line in the units. One line through the peaks of steps would be wrong by half, since the peak is a maximum of many
+// lines: it moves from the optimizer, which does not grow, to the backward pass, which does.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "learn/recorded_step.hpp"
+
+namespace gapless::learn {
+
+class StepModel {
+ public:
+  // From two whole steps of different units, the smaller first. What has no counterpart stays as it is in `large`.
+  static StepModel between(const RecordedStep& small, const RecordedStep& large);
+  // From a whole step and an attempt with more units that failed on the way: what came before the failure has its
+  // lines; the rest follows what has the same size, and grows in proportion where nothing tells.
+  static StepModel from_attempt(const RecordedStep& good, const RecordedStep& failed);
+  // From one step alone: what nothing speaks against grows in proportion. A bound from above.
+  static StepModel from_one(const RecordedStep& good);
+
+  // The live peak, in bytes, of a step of `units` that starts with `live_at_start` bytes. `once`: what the recorded
+  // step added for good is not made again by one that starts after it.
+  std::uint64_t peak(std::uint64_t units, std::uint64_t live_at_start, bool once = true) const;
+  // The share of the bytes whose line was measured.
+  double measured() const { return measured_; }
+
+ private:
+  struct Line {
+    double at_origin = 0.0;  // bytes at `origin_` units
+    double slope = 0.0;      // bytes a unit
+    bool bound = false;      // not measured: no smaller for fewer units
+  };
+  struct Event {
+    std::uint32_t life;
+    bool birth;
+  };
+  explicit StepModel(const RecordedStep& timeline);
+  void set_fixed(std::size_t life) { lines_[life] = Line{bytes_[life], 0.0, false}; }
+  // Nothing is known: as if it grew with the batch, and did not shrink with it.
+  void set_bound(std::size_t life) { lines_[life] = Line{bytes_[life], bytes_[life] / origin_, true}; }
+  // Through the life's own size and `bytes` at `units`.
+  void set_line(std::size_t life, double bytes, double units);
+  void note_measured(double bytes);
+
+  double origin_;  // the units of the timeline
+  std::uint64_t live_at_end_;
+  std::uint64_t growth_;
+  std::vector<double> bytes_;
+  std::vector<Line> lines_;
+  std::vector<Event> events_;  // in the order of time
+  std::vector<char> grown_;    // lives that are there from the start, once the step that made them is over
+  double measured_ = 0.0;
+};
+
+}  // namespace gapless::learn

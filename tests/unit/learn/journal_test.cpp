@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the engine writes down.
+#include "engine/journal.hpp"
+
+#include <thread>
+#include <vector>
+
+#include "../engine/fixture.hpp"
+
+namespace gapless::engine {
+namespace {
+
+using JournalTest = EngineTest;
+
+struct Seen {
+  std::vector<JournalEntry> lives;
+  std::vector<PhaseMark> phases;
+  StepView view{};
+};
+
+Seen look(gapless_allocator* allocator) {
+  Seen seen;
+  DeviceAllocator* device = nullptr;
+  EXPECT_EQ(allocator->engine->device(0, device), Status::ok);
+  EXPECT_EQ(device->look_at_step([&](const StepView& view) {
+    seen.lives.assign(view.entries.begin(), view.entries.end());
+    seen.phases.assign(view.phases.begin(), view.phases.end());
+    seen.view = view;
+  }),
+            Status::ok);
+  return seen;
+}
+
+TEST_F(JournalTest, EveryBlockHasOneLineFromBirthToDeath) {
+  open();
+  void* const before = allocate(3 * kMiB);
+  ASSERT_EQ(gapless_mark_step(allocator, 0, "train", 4), GAPLESS_OK);
+  void* const a = allocate(kMiB + 1);
+  void* const b = allocate(512);
+  free(a);
+  ASSERT_EQ(gapless_mark_phase(allocator, 0, "backward"), GAPLESS_OK);
+  free(before);
+  const Seen seen = look(allocator);
+  ASSERT_EQ(seen.lives.size(), 3u);
+  EXPECT_EQ(seen.lives[0].units, units_of(kMiB + 1).count());
+  EXPECT_EQ(seen.lives[0].birth, 0u);
+  EXPECT_EQ(seen.lives[0].death, 2u);
+  EXPECT_EQ(seen.lives[1].birth, 1u);
+  EXPECT_EQ(seen.lives[1].death, JournalEntry::kAlive);
+  EXPECT_EQ(seen.lives[2].birth, JournalEntry::kOlder);
+  EXPECT_EQ(seen.lives[2].units, units_of(3 * kMiB).count());
+  EXPECT_EQ(seen.lives[2].death, 3u);
+  EXPECT_EQ(seen.view.events, 4u);
+  EXPECT_EQ(seen.view.units, 4u);
+  EXPECT_EQ(seen.view.live_at_start, 3 * kMiB);
+  ASSERT_EQ(seen.phases.size(), 1u);
+  EXPECT_EQ(seen.phases[0].time, 3u);
+  EXPECT_STREQ(seen.phases[0].label, "backward");
+  free(b);
+}
+
+TEST_F(JournalTest, LinesOfAnEarlierStepAreNotTakenForThisOnes) {
+  open();
+  ASSERT_EQ(gapless_mark_step(allocator, 0, "", 1), GAPLESS_OK);
+  std::vector<void*> blocks;
+  for (std::uint64_t i = 1; i < 50; i++) blocks.push_back(allocate(i * 5000));
+  ASSERT_EQ(gapless_mark_step(allocator, 0, "", 1), GAPLESS_OK);
+  void* const fresh = allocate(kMiB);
+  for (void* const block : blocks) free(block);
+  const Seen seen = look(allocator);
+  ASSERT_EQ(seen.lives.size(), 50u);
+  EXPECT_EQ(seen.lives[0].death, JournalEntry::kAlive);
+  for (std::size_t i = 1; i < 50; i++) EXPECT_EQ(seen.lives[i].birth, JournalEntry::kOlder) << i;
+  free(fresh);
+}
+
+// A plain model over random programs: misses, listeners, streams and splits on the way.
+TEST_F(JournalTest, TheJournalAgreesWithTheCounters) {
+  open(256 * kMiB);
+  std::vector<void*> streams{nullptr, make_stream(), make_stream()};
+  std::vector<void*> live;
+  std::uint64_t random = 7;
+  const auto next = [&] { return random = random * 6364136223846793005u + 1442695040888963407u, random >> 33; };
+  for (int step = 0; step < 20; step++) {
+    ASSERT_EQ(gapless_mark_step(allocator, 0, "", 1), GAPLESS_OK);
+    for (int i = 0; i < 400; i++) {
+      void* out = nullptr;
+      if (next() % 2 == 0 &&
+          try_allocate(next() % (next() % 10 == 0 ? 20 * kMiB : 60000) + 1, out, streams[next() % 3]) == GAPLESS_OK) {
+        live.push_back(out);
+      } else if (!live.empty()) {
+        const std::size_t at = next() % live.size();
+        if (next() % 8 == 0) {
+          ASSERT_EQ(gapless_record_stream(allocator, live[at], streams[next() % 3]), GAPLESS_OK);
+        }
+        free(live[at]);
+        live[at] = live.back();
+        live.pop_back();
+      }
+    }
+    const Seen seen = look(allocator);
+    std::int64_t bytes = static_cast<std::int64_t>(seen.view.live_at_start);
+    for (const JournalEntry& life : seen.lives) {
+      if (life.birth != JournalEntry::kOlder) bytes += static_cast<std::int64_t>(Units(life.units).bytes());
+      if (life.death != JournalEntry::kAlive) bytes -= static_cast<std::int64_t>(Units(life.units).bytes());
+    }
+    EXPECT_EQ(bytes, stats().allocated_bytes[GAPLESS_ALL].current) << step;
+    EXPECT_EQ(seen.view.live_now, static_cast<std::uint64_t>(bytes));
+  }
+  for (void* const block : live) free(block);
+}
+
+TEST_F(JournalTest, AStepTooLongToWriteDownIsNotLearntFrom) {
+  open();
+  ASSERT_EQ(gapless_mark_step(allocator, 0, "", 1), GAPLESS_OK);
+  for (std::uint32_t i = 0; i <= Journal::kMostEntries; i++) free(allocate(512));
+  const Seen seen = look(allocator);
+  EXPECT_EQ(seen.lives.size(), Journal::kMostEntries);
+  EXPECT_FALSE(seen.view.whole);
+  ASSERT_EQ(gapless_mark_step(allocator, 0, "", 1), GAPLESS_OK);
+  gapless_forecast forecast = GAPLESS_STRUCT(gapless_forecast);
+  EXPECT_EQ(gapless_forecast_step(allocator, 0, 1, &forecast), GAPLESS_ERROR_NOT_FOUND);
+}
+
+TEST_F(JournalTest, ItCanBeSwitchedOff) {
+  config::Options options;
+  options.learn = false;
+  open(kGiB, options);
+  ASSERT_EQ(gapless_mark_step(allocator, 0, "", 1), GAPLESS_OK);
+  free(allocate(512));
+  EXPECT_TRUE(look(allocator).lives.empty());
+  ASSERT_EQ(gapless_set_option(allocator, "learn", "true"), GAPLESS_OK) << gapless_last_error();
+  free(allocate(512));
+  EXPECT_EQ(look(allocator).lives.size(), 1u);
+  EXPECT_FALSE(look(allocator).view.whole) << "the step's beginning is missing";
+  ASSERT_EQ(gapless_mark_step(allocator, 0, "", 1), GAPLESS_OK);
+  EXPECT_TRUE(look(allocator).view.whole);
+}
+
+TEST_F(JournalTest, MarksFromManyThreads) {
+  open();
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; t++)
+    threads.emplace_back([this] {
+      for (int i = 0; i < 300; i++) {
+        if (i % 3 == 0) {
+          EXPECT_EQ(gapless_mark_step(allocator, 0, "t", 2), GAPLESS_OK);
+        }
+        free(allocate(70000));
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+}
+
+}  // namespace
+}  // namespace gapless::engine
