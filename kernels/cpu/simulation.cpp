@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 
 #include "cpu/run.hpp"
 #include "gapless_kernels.h"
@@ -99,25 +100,71 @@ void checksum(const gapless_sim_launch* launch) {
   }
 }
 
-// Each kernel takes one argument.
-template <typename Argument>
-bool add_body(decltype(&gapless_sim_register_kernel) add, const char* name, gapless_sim_kernel_body body) {
-  const std::size_t bytes = sizeof(Argument);
-  return add(name, body, nullptr, &bytes, 1) == 0;
+// What each kernel touches, as far as its arguments say. How many tokens there are is in device memory: they stay
+// unchecked.
+template <typename T>
+void touches(gapless_sim_add_range add, void* ranges, T* pointer, std::int64_t count, bool write) {
+  if (pointer == nullptr || count <= 0) return;
+  add(ranges, reinterpret_cast<std::uintptr_t>(pointer), static_cast<std::size_t>(count) * sizeof(T), write ? 1 : 0);
 }
+
+void pad_scan_ranges(const gapless_sim_launch* launch, gapless_sim_add_range add, void* ranges) {
+  const auto& batch = parameter<gapless_pad_batch>(launch);
+  touches(add, ranges, batch.lengths, batch.count, false);
+  touches(add, ranges, batch.offsets, batch.count + 1, true);
+  touches(add, ranges, batch.out_cu_seqlens, batch.count + 1, true);
+  touches(add, ranges, batch.error, 1, true);
+}
+
+void pad_rows_ranges(const gapless_sim_launch* launch, gapless_sim_add_range add, void* ranges) {
+  const auto& batch = parameter<gapless_pad_batch>(launch);
+  const std::int64_t cells = batch.count * batch.length;
+  touches(add, ranges, batch.lengths, batch.count, false);
+  touches(add, ranges, batch.offsets, batch.count + 1, false);
+  touches(add, ranges, batch.error, 1, false);
+  for (auto* const out : {batch.out_tokens, batch.out_mask, batch.out_positions, batch.out_labels})
+    touches(add, ranges, out, cells, true);
+}
+
+template <bool write>
+void guard_ranges(const gapless_sim_launch* launch, gapless_sim_add_range add, void* ranges) {
+  const auto& batch = parameter<k::GuardBatch>(launch);
+  for (unsigned i = 0; i < launch->grid[1]; ++i)
+    add(ranges, batch.ranges[i].address, batch.ranges[i].bytes, write ? 1 : 0);
+  if (!write) touches(add, ranges, batch.report, 1, true);
+}
+
+void checksum_ranges(const gapless_sim_launch* launch, gapless_sim_add_range add, void* ranges) {
+  const auto& batch = parameter<k::ChecksumBatch>(launch);
+  for (unsigned i = 0; i < launch->grid[1]; ++i) add(ranges, batch.ranges[i].address, batch.ranges[i].bytes, 0);
+  touches(add, ranges, batch.sums, static_cast<std::int64_t>(launch->grid[1]), true);
+}
+
+struct Registration {
+  decltype(&gapless_sim_register_kernel) add_body = nullptr;
+  decltype(&gapless_sim_register_ranges) add_ranges = nullptr;
+
+  // Each kernel takes one argument.
+  template <typename Argument>
+  bool add(const char* name, gapless_sim_kernel_body body, gapless_sim_kernel_ranges ranges) const {
+    const std::size_t bytes = sizeof(Argument);
+    return add_body(name, body, nullptr, &bytes, 1) == 0 && add_ranges(name, ranges, nullptr) == 0;
+  }
+};
 
 bool register_bodies() {
   void* const driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD);
   if (driver == nullptr) return false;
   translate_memory = reinterpret_cast<decltype(&gapless_sim_translate)>(dlsym(driver, "gapless_sim_translate"));
-  const auto add =
-      reinterpret_cast<decltype(&gapless_sim_register_kernel)>(dlsym(driver, "gapless_sim_register_kernel"));
-  if (translate_memory == nullptr || add == nullptr) return false;
-  return add_body<gapless_pad_batch>(add, k::kPadScan, &pad_scan) &&
-         add_body<gapless_pad_batch>(add, k::kPadRows, &pad_rows) &&
-         add_body<k::GuardBatch>(add, k::kGuardFill, &guard_fill) &&
-         add_body<k::GuardBatch>(add, k::kGuardCheck, &guard_check) &&
-         add_body<k::ChecksumBatch>(add, k::kChecksum, &checksum);
+  const Registration all{
+      reinterpret_cast<decltype(&gapless_sim_register_kernel)>(dlsym(driver, "gapless_sim_register_kernel")),
+      reinterpret_cast<decltype(&gapless_sim_register_ranges)>(dlsym(driver, "gapless_sim_register_ranges"))};
+  if (translate_memory == nullptr || all.add_body == nullptr || all.add_ranges == nullptr) return false;
+  return all.add<gapless_pad_batch>(k::kPadScan, &pad_scan, &pad_scan_ranges) &&
+         all.add<gapless_pad_batch>(k::kPadRows, &pad_rows, &pad_rows_ranges) &&
+         all.add<k::GuardBatch>(k::kGuardFill, &guard_fill, &guard_ranges<true>) &&
+         all.add<k::GuardBatch>(k::kGuardCheck, &guard_check, &guard_ranges<false>) &&
+         all.add<k::ChecksumBatch>(k::kChecksum, &checksum, &checksum_ranges);
 }
 
 }  // namespace

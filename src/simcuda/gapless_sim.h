@@ -63,7 +63,8 @@ GAPLESS_SIM_EXPORT void gapless_sim_visit_calls(gapless_sim_call_visitor visitor
 GAPLESS_SIM_EXPORT void gapless_sim_reset_counters(void);
 
 /* The statistics as JSON: driver_calls {function: count}, physical_bytes, physical_bytes_peak (summed over devices),
- * violations, then violation_reports, missing_calls, maths_calls, devices. Returns the length without the NUL, as
+ * violations, then seed, again (the shell command that runs the same again), violation_reports, missing_calls,
+ * maths_calls, devices. Returns the length without the NUL, as
  * snprintf does; writes at most `capacity` bytes, always terminated. */
 GAPLESS_SIM_EXPORT size_t gapless_sim_stats_json(char* buffer, size_t capacity);
 GAPLESS_SIM_EXPORT int gapless_sim_write_stats(const char* path);
@@ -105,6 +106,11 @@ GAPLESS_SIM_EXPORT int gapless_sim_advance(int device, uint64_t operations);
  * did. For the schedule "manual"; harmless under the others. */
 GAPLESS_SIM_EXPORT uint64_t gapless_sim_step(int device, void* stream, uint64_t operations);
 
+/* With `threads_separate=1` a host thread knows only what it learnt itself. The machine cannot see a program's locks
+ * and queues: a thread publishes what it knows under a number of its choice, another takes that over. */
+GAPLESS_SIM_EXPORT int gapless_sim_host_release(uint64_t token);
+GAPLESS_SIM_EXPORT int gapless_sim_host_acquire(uint64_t token);
+
 /* The capacity of a device and what other processes hold of it, from now on. */
 GAPLESS_SIM_EXPORT int gapless_sim_set_size(int device, uint64_t bytes);
 GAPLESS_SIM_EXPORT int gapless_sim_set_other_process_bytes(int device, uint64_t bytes);
@@ -135,6 +141,15 @@ typedef void (*gapless_sim_kernel_body)(const gapless_sim_launch* launch);
  * does. A NULL body removes it. Errors: INVALID_VALUE. */
 GAPLESS_SIM_EXPORT int gapless_sim_register_kernel(const char* kernel, gapless_sim_kernel_body body, void* user,
                                                    const size_t* parameter_bytes, size_t parameter_count);
+
+/* What a launch touches, for strict mode: called while the launch is enqueued, on the launching thread, with the
+ * caller's own parameters. It calls `add` once for each range of device memory, in any order; what it cannot know from
+ * the arguments stays unchecked. It must not call CUDA. An access that a device refuses keeps the body from running. */
+typedef void (*gapless_sim_add_range)(void* ranges, uint64_t address, size_t bytes, int write);
+typedef void (*gapless_sim_kernel_ranges)(const gapless_sim_launch* launch, gapless_sim_add_range add, void* ranges);
+
+/* Declares the ranges of a kernel, with or without a body. NULL `ranges` removes it. Errors: INVALID_VALUE. */
+GAPLESS_SIM_EXPORT int gapless_sim_register_ranges(const char* kernel, gapless_sim_kernel_ranges ranges, void* user);
 
 /* The host address behind [address, address + bytes) of device memory, or NULL: unmapped, not contiguous, or the device
  * keeps no data (the default: book keeping only). */

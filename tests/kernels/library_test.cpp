@@ -197,11 +197,47 @@ TEST(KernelLibrary, WrongArgumentsEnqueueNothing) {
   EXPECT_EQ(KERNELS(gapless_kernels_checksum)(nullptr, 0, nullptr, nullptr), GAPLESS_OK);
 }
 
+std::uint64_t violations() {
+  return find<decltype(gapless_sim_violations)>(dlopen(GAPLESS_TEST_DRIVER, RTLD_NOW), "gapless_sim_violations")();
+}
+
+// Each kernel has declared what it touches, so the strict device sees what it must not.
+TEST(KernelLibrary, LaunchesOnFreedMemoryAreReported) {
+  const std::uint64_t before = violations();
+  gapless_guard_range range{};
+  {
+    const DeviceBytes memory(4096);
+    range = {memory.address(), 4096, 1};
+    EXPECT_EQ(KERNELS(gapless_kernels_guard_fill)(&range, 1, nullptr), GAPLESS_OK);
+    EXPECT_EQ(violations(), before);
+  }
+  EXPECT_EQ(KERNELS(gapless_kernels_guard_fill)(&range, 1, nullptr), GAPLESS_OK);
+  EXPECT_EQ(violations(), before + 1);
+}
+
+TEST(KernelLibrary, UnorderedLaunchesAreReported) {
+  const std::uint64_t before = violations();
+  const DeviceBytes memory(4096);
+  const DeviceBytes sums(8);
+  const gapless_guard_range guard{memory.address(), 4096, 1};
+  const gapless_checksum_range range{memory.address(), 4096};
+  cudaStream_t streams[2] = {};
+  for (cudaStream_t& stream : streams)
+    ASSERT_EQ(RUNTIME(cudaStreamCreateWithFlags)(&stream, cudaStreamNonBlocking), cudaSuccess);
+  EXPECT_EQ(KERNELS(gapless_kernels_guard_fill)(&guard, 1, streams[0]), GAPLESS_OK);
+  ASSERT_EQ(RUNTIME(cudaStreamSynchronize)(streams[0]), cudaSuccess);
+  EXPECT_EQ(KERNELS(gapless_kernels_checksum)(&range, 1, sums.as<std::uint64_t>(), streams[1]), GAPLESS_OK);
+  EXPECT_EQ(violations(), before);
+  EXPECT_EQ(KERNELS(gapless_kernels_guard_fill)(&guard, 1, streams[0]), GAPLESS_OK);
+  EXPECT_EQ(violations(), before + 1) << "the checksum may still read";
+}
+
 // In this order: the loader then takes these for the libraries that the kernels need.
 bool load() {
   void* const driver = dlopen(GAPLESS_TEST_DRIVER, RTLD_NOW | RTLD_GLOBAL);
   if (driver == nullptr) return false;
-  if (find<decltype(gapless_sim_configure)>(driver, "gapless_sim_configure")("size=1GiB,data=1") != 0) return false;
+  if (find<decltype(gapless_sim_configure)>(driver, "gapless_sim_configure")("size=1GiB,data=1,strict=1") != 0)
+    return false;
   runtime = dlopen(GAPLESS_TEST_RUNTIME, RTLD_NOW | RTLD_GLOBAL);
   kernels = runtime == nullptr ? nullptr : dlopen(GAPLESS_TEST_KERNELS, RTLD_NOW | RTLD_LOCAL);
   return kernels != nullptr;

@@ -115,6 +115,76 @@ class Summary(unittest.TestCase):
         self.assertRegex(run("--", sys.executable, "-c", spawn).stderr, r"^gapless-sim: process \d+, device 0: peak 64.0 MiB")
 
 
+# A write on one stream, a read on another, and nothing that orders them.
+RACE = USE_DEVICE + """
+streams = [ctypes.c_void_p(), ctypes.c_void_p()]
+for stream in streams:
+    assert cuda.cudaStreamCreateWithFlags(ctypes.byref(stream), 1) == 0
+for stream in streams:
+    assert cuda.cudaMemsetAsync(pointer, 0, ctypes.c_size_t(4096), stream) == 0
+"""
+
+
+class Reports(unittest.TestCase):
+    def report(self, result):
+        return [line for line in result.stderr.splitlines() if line.startswith("[gapless-sim]")]
+
+    def test_the_command_in_a_report_gives_the_same_report(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        program = pathlib.Path(folder.name) / "it's a race.py"
+        program.write_text(RACE)
+        for options in (["--completion", "random:77"], ["--completion", "lag:9", "--seed", "5"], ["--completion", "lazy"]):
+            with self.subTest(options=options):
+                first = self.report(run("--strict", *options, "--", sys.executable, program))
+                self.assertEqual(len(first), 2, first)
+                seed = {"random:77": 77, "lag:9": 5}.get(options[1], 1)
+                self.assertRegex(first[0], rf"RACE-1 broken at operation \d+, seed {seed}: ")
+                self.assertIn("(operation ", first[0])
+                command = first[1].removeprefix("[gapless-sim] again: ")
+                environment = {key: value for key, value in os.environ.items() if not key.startswith("GAPLESS_SIM")}
+                again = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60, env=environment, check=False)
+                self.assertEqual(self.report(again), first)
+
+    def test_the_same_run_writes_the_same_log(self):
+        script = USE_DEVICE + """
+import ctypes, random
+streams = [ctypes.c_void_p() for _ in range(3)]
+events = [ctypes.c_void_p() for _ in range(5)]
+for stream in streams:
+    assert cuda.cudaStreamCreateWithFlags(ctypes.byref(stream), 1) == 0
+for event in events:
+    assert cuda.cudaEventCreateWithFlags(ctypes.byref(event), 2) == 0
+draw = random.Random(4)
+for _ in range(300):
+    stream, event = draw.choice(streams), draw.choice(events)
+    cuda.cudaMemsetAsync(pointer, 0, ctypes.c_size_t(512), stream)
+    cuda.cudaEventRecord(event, stream)
+    cuda.cudaEventQuery(draw.choice(events))
+    cuda.cudaStreamWaitEvent(draw.choice(streams), event, 0)
+"""
+        with tempfile.TemporaryDirectory() as folder:
+            logs = {}
+            for name, seed in (("first", "8"), ("second", "8"), ("other", "9")):
+                path = pathlib.Path(folder) / name
+                result = run("--completion", "random", "--seed", seed, "--log", path, "--", sys.executable, "-c", script)
+                self.assertEqual(result.returncode, 0, result.stderr)
+                logs[name] = path.read_text()
+        self.assertGreater(logs["first"].count("\n"), 900)
+        self.assertIn("cuEventQuery 600 ", logs["first"])
+        self.assertEqual(logs["first"], logs["second"])
+        self.assertNotEqual(logs["first"], logs["other"])
+
+    def test_defaults_come_from_the_environment(self):
+        script = "echo $GAPLESS_SIM"
+        result = run("--seed", "3", "--", "sh", "-c", script, environment={"GAPLESS_SIM": "size=1GiB,free_orders=0,seed=2,stats=x"})
+        self.assertIn("seed=3,", result.stdout)
+        self.assertIn("size=1073741824,", result.stdout)
+        self.assertIn("free_orders=0", result.stdout)
+        self.assertNotIn("stats=", result.stdout)
+        self.assertEqual(run("true", environment={"GAPLESS_SIM": "sise=1"}).returncode, 125)
+
+
 class Statistics(unittest.TestCase):
     def stats_of(self, *arguments, **options):
         with tempfile.TemporaryDirectory() as folder:
@@ -129,6 +199,8 @@ class Statistics(unittest.TestCase):
         self.assertEqual(stats["physical_bytes"], 64 << 20)
         self.assertEqual(stats["physical_bytes_peak"], 64 << 20)
         self.assertEqual(stats["violations"], 0)
+        self.assertEqual(stats["seed"], 1)
+        self.assertIn("gapless-sim --stats", stats["again"])
         # The runtime's own driver calls are not counted a second time.
         self.assertNotIn("cuMemAlloc", stats["driver_calls"])
 

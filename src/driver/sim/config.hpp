@@ -63,5 +63,7 @@ inline Config process_config() {
 
 // GAPLESS_SIM of the environment; the defaults where it is not set.
 inline constexpr const char* kConfigVariable = "GAPLESS_SIM";
+// The command line of gapless-sim, quoted for a shell: what a report says to run again.
+inline constexpr const char* kCommandVariable = "GAPLESS_SIM_COMMAND_LINE";
 
 }  // namespace gapless::driver::sim

@@ -23,6 +23,7 @@ namespace gapless::driver::sim {
 struct EventState {
   int device = 0;
   std::uint64_t id = 0;
+  bool timed = true;
   bool recorded = false;
   Position at;                  // of the last record
   Clock clock;                  // strict: what was ordered before it

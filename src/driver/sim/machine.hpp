@@ -83,7 +83,7 @@ class Machine {
   Result stream_synchronize(int device, Stream stream);
   Result stream_wait_event(int device, Stream stream, Event event);
   Result device_synchronize(int device);
-  Result event_create(int device, Event& out);
+  Result event_create(int device, Event& out, bool timed = true);
   Result event_destroy(Event event);
   Result event_info(Event event, int& device, std::uint64_t& id);
   Result event_record(int device, Event event, Stream stream);

@@ -114,11 +114,12 @@ Result Machine::stream_wait_event(int device, Stream stream, Event event) {
   return Result::ok;
 }
 
-Result Machine::event_create(int device, Event& out) {
+Result Machine::event_create(int device, Event& out, bool timed) {
   const Lock lock = core_->enter();
   if (const Result result = core_->device_state(device); result != Result::ok) return result;
   EventState event;
   event.device = device;
+  event.timed = timed;
   event.id = ++core_->event_ids;
   out = as_handle(core_->events.insert(std::move(event)));
   return Result::ok;
@@ -216,6 +217,7 @@ Result Machine::event_elapsed(Event start, Event end, float& milliseconds) {
   const EventState* from = core_->event(start, "cuEventElapsedTime");
   const EventState* to = core_->event(end, "cuEventElapsedTime");
   if (from == nullptr || to == nullptr || !from->recorded || !to->recorded) return code::invalid_handle;
+  if (!from->timed || !to->timed) return code::invalid_handle;
   if (!core_->scheduler.complete(from->at) || !core_->scheduler.complete(to->at)) return Result::not_ready;
   constexpr float kMillisecondsEach = 1e-3f;  // an invention: equal runs give equal times
   const float operations = static_cast<float>(static_cast<std::int64_t>(to->operation - from->operation));

@@ -37,7 +37,9 @@ class SimDriver final : public DriverOps {
   Result export_posix_fd(Handle handle, int& out) override { return counted(export_).export_posix_fd(handle, out); }
   Result import_posix_fd(int fd, Handle& out) override { return counted(import_).import_posix_fd(fd, out); }
 
-  Result event_create(int device, Event& out) override { return counted(event_create_).event_create(device, out); }
+  Result event_create(int device, Event& out) override {
+    return counted(event_create_).event_create(device, out, false);
+  }
   Result event_destroy(int /*device*/, Event event) override { return counted(event_destroy_).event_destroy(event); }
   Result event_record(int device, Event event, Stream stream) override {
     return counted(event_record_).event_record(device, event, stream);

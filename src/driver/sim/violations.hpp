@@ -13,6 +13,10 @@
 
 namespace gapless::driver::sim {
 
+// The shell command that runs this process's program again on the same machine: same schedule, same seed. Without
+// gapless-sim, which leaves its command line in the environment, only the variable can be named.
+std::string run_again(const Config& config);
+
 class Violations {
  public:
   explicit Violations(const Config& config) : config_(config) {}

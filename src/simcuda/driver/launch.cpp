@@ -22,11 +22,18 @@ struct Body {
   std::vector<std::size_t> parameter_bytes;
 };
 
+struct Ranges {
+  gapless_sim_kernel_ranges function = nullptr;
+  void* user = nullptr;
+};
+
 struct Registry {
   std::shared_mutex mutex;
   std::map<std::string, Function*, std::less<>> functions;
   std::map<std::string, Body, std::less<>> bodies;
+  std::map<std::string, Ranges, std::less<>> ranges;
   std::atomic<bool> has_bodies{false};  // saves the lookup in the usual case of none
+  std::atomic<bool> has_ranges{false};
 };
 
 Registry& registry() {
@@ -53,6 +60,20 @@ bool valid(const Launch& launch, const Function& function) {
   return launch.shared_bytes <= function.dynamic_shared_limit.load(std::memory_order_relaxed);
 }
 
+gapless_sim_launch describe(const Launch& launch, const char* name, int device) {
+  gapless_sim_launch description{};
+  description.struct_size = sizeof description;
+  description.kernel = name;
+  description.device = device;
+  description.stream = launch.stream;
+  for (int axis = 0; axis < 3; ++axis) {
+    description.grid[axis] = launch.grid[axis];
+    description.block[axis] = launch.block[axis];
+  }
+  description.shared_bytes = launch.shared_bytes;
+  return description;
+}
+
 // A launch in flight: the device reads its arguments when it is enqueued, the body when it runs.
 struct Deferred {
   Body body;
@@ -77,21 +98,34 @@ struct Deferred {
   }
 
   void run() const {
-    gapless_sim_launch description{};
-    description.struct_size = sizeof description;
-    description.kernel = name;
-    description.device = device;
-    description.stream = launch.stream;
-    for (int axis = 0; axis < 3; ++axis) {
-      description.grid[axis] = launch.grid[axis];
-      description.block[axis] = launch.block[axis];
-    }
-    description.shared_bytes = launch.shared_bytes;
+    gapless_sim_launch description = describe(launch, name, device);
     description.parameters = parameters.data();
     description.user = body.user;
     body.function(&description);
   }
 };
+
+// What the launch touches, as far as somebody declared it.
+bool find_ranges(const Launch& launch, const Function& function, int device, std::vector<sim::Access>& out) {
+  Registry& all = registry();
+  if (!all.has_ranges.load(std::memory_order_acquire)) return true;
+  Ranges ranges;
+  {
+    std::shared_lock lock(all.mutex);
+    const auto found = all.ranges.find(function.name);
+    if (found == all.ranges.end()) return true;
+    ranges = found->second;
+  }
+  if (launch.parameters == nullptr) return false;
+  gapless_sim_launch description = describe(launch, function.name.c_str(), device);
+  description.parameters = launch.parameters;
+  description.user = ranges.user;
+  const auto add = [](void* list, std::uint64_t address, std::size_t bytes, int write) {
+    if (bytes != 0) static_cast<std::vector<sim::Access>*>(list)->push_back({address, bytes, write != 0, -1});
+  };
+  ranges.function(&description, add, &out);
+  return true;
+}
 
 bool find_body(const std::string& name, Body& out) {
   Registry& all = registry();
@@ -128,6 +162,9 @@ CUresult launch(Function* function, const Launch& configuration) {
   if (count_kernels()) function->launches.hit();
   sim::Operation operation;
   operation.name = function->name.c_str();
+  std::vector<sim::Access> accesses;
+  if (m->config().strict && !find_ranges(configuration, *function, device, accesses)) return CUDA_ERROR_INVALID_VALUE;
+  operation.accesses = accesses;
   Body body;
   if (find_body(function->name, body)) {
     if (configuration.parameters == nullptr && !body.parameter_bytes.empty()) return CUDA_ERROR_INVALID_VALUE;
@@ -153,12 +190,24 @@ CUfunction gapless_sim_function(const char* kernel) {
 }
 
 CUresult gapless_sim_operation(const char* name, CUstream stream) {
+  return gapless_sim_operation_on(name, stream, nullptr, 0);
+}
+
+CUresult gapless_sim_operation_on(const char* name, CUstream stream, const gapless_sim_range* ranges,
+                                  std::size_t count) {
   Machine* m = machine();
   int device = 0;
   if (m == nullptr) return CUDA_ERROR_NOT_INITIALIZED;
   if (const CUresult error = current_device(device); error != CUDA_SUCCESS) return error;
+  std::vector<sim::Access> accesses;
+  for (std::size_t index = 0; m->config().strict && index < count; ++index) {
+    if (ranges[index].bytes == 0) continue;
+    accesses.push_back(
+        {reinterpret_cast<std::uintptr_t>(ranges[index].address), ranges[index].bytes, ranges[index].write, -1});
+  }
   sim::Operation operation;
   operation.name = name;
+  operation.accesses = accesses;
   return to_cuda(m->submit(device, resolve_stream(stream), operation));
 }
 
@@ -176,6 +225,19 @@ int gapless_sim_register_kernel(const char* kernel, gapless_sim_kernel_body body
     all.bodies[kernel] = Body{body, user, {parameter_bytes, parameter_bytes + parameter_count}};
   }
   all.has_bodies.store(!all.bodies.empty(), std::memory_order_release);
+  return 0;
+}
+
+int gapless_sim_register_ranges(const char* kernel, gapless_sim_kernel_ranges ranges, void* user) {
+  if (kernel == nullptr) return tool_error(CUDA_ERROR_INVALID_VALUE, "gapless_sim_register_ranges: a name is needed");
+  Registry& all = registry();
+  std::unique_lock lock(all.mutex);
+  if (ranges == nullptr) {
+    all.ranges.erase(kernel);
+  } else {
+    all.ranges[kernel] = Ranges{ranges, user};
+  }
+  all.has_ranges.store(!all.ranges.empty(), std::memory_order_release);
   return 0;
 }
 

@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "simcuda/driver/observer.hpp"
 
+#include <unistd.h>
+
 #include <atomic>
+#include <cinttypes>
+#include <cstdio>
+#include <cstdlib>
 #include <mutex>
+#include <string>
 #include <string_view>
 #include <unordered_map>
 
@@ -45,17 +51,44 @@ std::uint64_t stream_number(const Seen& seen) {
   return id;
 }
 
+// GAPLESS_SIM_LOG: one line a call, of this process only: a child that has its own device would write over it.
+std::FILE* open_log() {
+  const char* const path = std::getenv("GAPLESS_SIM_LOG");
+  const char* const main_process = std::getenv("GAPLESS_SIM_MAIN_PID");
+  if (path == nullptr || *path == '\0') return nullptr;
+  if (main_process != nullptr && std::to_string(::getpid()) != main_process) return nullptr;
+  std::FILE* const log = std::fopen(path, "w");
+  if (log == nullptr) {
+    std::fprintf(stderr, "gapless-sim: cannot write %s\n", path);
+    return nullptr;
+  }
+  std::setvbuf(log, nullptr, _IOLBF, 0);  // a forked child must not write what it inherited
+  std::fputs("# function result device address bytes handle stream event\n", log);
+  return log;
+}
+
+std::FILE* call_log() {
+  static std::FILE* const log = open_log();  // closed by exit
+  return log;
+}
+
+void write_line(std::FILE* log, const gapless_sim_call& call) {
+  // One write of the C library is one line, also from many threads.
+  std::fprintf(log, "%s %d %d %#" PRIx64 " %" PRIu64 " %#" PRIx64 " %" PRIu64 " %" PRIu64 "\n", call.function,
+               call.result, call.device, call.address, call.bytes, call.handle, call.stream, call.event);
+}
+
 }  // namespace
 
 namespace gapless::simcuda {
 
 bool observing() noexcept {
-  return observer.load(std::memory_order_relaxed) != nullptr;
+  static const bool logging = call_log() != nullptr;
+  return logging || observer.load(std::memory_order_relaxed) != nullptr;
 }
 
 void report(const char* function, driver::Result result, const Seen& seen) {
   const gapless_sim_observer callback = observer.load(std::memory_order_acquire);
-  if (callback == nullptr) return;
   gapless_sim_call call{};
   call.struct_size = sizeof call;
   call.function = function;
@@ -66,7 +99,8 @@ void report(const char* function, driver::Result result, const Seen& seen) {
   call.handle = seen.handle;
   call.stream = stream_number(seen);
   call.event = event_number(seen.event, std::string_view(function) == "cuEventDestroy");
-  callback(observer_user.load(std::memory_order_relaxed), &call);
+  if (std::FILE* const log = call_log()) write_line(log, call);
+  if (callback != nullptr) callback(observer_user.load(std::memory_order_relaxed), &call);
 }
 
 }  // namespace gapless::simcuda

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <mutex>
 
+#include "driver/sim/violations.hpp"
 #include "simcuda/counters.hpp"
 #include "simcuda/driver/process.hpp"
 
@@ -101,6 +102,10 @@ std::string statistics_json() {
   std::string out = "{\n \"physical_bytes\": " + std::to_string(bytes);
   out += ",\n \"physical_bytes_peak\": " + std::to_string(peak);
   out += ",\n \"violations\": " + std::to_string(m != nullptr ? m->violation_count() : 0);
+  if (m != nullptr) {
+    out += ",\n \"seed\": " + std::to_string(m->config().seed) + ",\n \"again\": ";
+    append_text(out, driver::sim::run_again(m->config()));
+  }
   out += ",\n \"operations\": " + std::to_string(m != nullptr ? m->operations() : 0);
   append_calls(out, "driver_calls", GAPLESS_SIM_DRIVER);
   append_calls(out, "missing_calls", GAPLESS_SIM_MISSING);

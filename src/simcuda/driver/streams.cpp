@@ -155,14 +155,14 @@ GAPLESS_SIM_API cuStreamAddCallback(CUstream stream, CUstreamCallback callback, 
                             .host_function = true}));
 }
 
-// ---- events. Timing and blocking flags change nothing here: an event of the simulation has no cost.
+// ---- events. The blocking flag changes nothing here: an event of the simulation has no cost.
 GAPLESS_SIM_API cuEventCreate(CUevent* out, unsigned flags) {
   GAPLESS_SIM_CONTEXT_CALL("cuEventCreate");
   GAPLESS_SIM_REQUIRE(out != nullptr);
   if ((flags & CU_EVENT_INTERPROCESS) != 0) return CUDA_ERROR_NOT_SUPPORTED;
   GAPLESS_SIM_REQUIRE((flags & ~static_cast<unsigned>(CU_EVENT_BLOCKING_SYNC | CU_EVENT_DISABLE_TIMING)) == 0);
   gapless::driver::Event event = nullptr;
-  const Result result = m->event_create(device, event);
+  const Result result = m->event_create(device, event, (flags & CU_EVENT_DISABLE_TIMING) == 0);
   if (result == Result::ok) *out = static_cast<CUevent>(event);
   return to_cuda(result);
 }

@@ -117,6 +117,20 @@ uint64_t gapless_sim_step(int device, void* stream, uint64_t operations) {
   return valid(m, device) ? m->step(device, resolve_stream(stream), operations) : 0;
 }
 
+int gapless_sim_host_release(uint64_t token) {
+  Machine* m = machine_for_tools();
+  if (m == nullptr) return tool_error(CUDA_ERROR_NOT_INITIALIZED, "gapless_sim_host_release: no machine");
+  m->host_release(token);
+  return 0;
+}
+
+int gapless_sim_host_acquire(uint64_t token) {
+  Machine* m = machine_for_tools();
+  if (m == nullptr) return tool_error(CUDA_ERROR_NOT_INITIALIZED, "gapless_sim_host_acquire: no machine");
+  m->host_acquire(token);
+  return 0;
+}
+
 int gapless_sim_set_size(int device, uint64_t bytes) {
   Machine* m = machine_for_tools();
   if (!valid(m, device)) return no_device("gapless_sim_set_size", device);

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cublas_v2.h>
 
+#include <iterator>
+
 #include "simcuda/internal.hpp"
 #include "simcuda/maths/api.hpp"
+#include "simcuda/maths/element_bytes.hpp"
 #include "simcuda/trampoline.hpp"
 
 struct cublasContext {
@@ -138,6 +141,75 @@ extern "C" GAPLESS_SIM_EXPORT const char* CUBLASWINAPI cublasGetStatusName(cubla
 
 extern "C" GAPLESS_SIM_EXPORT const char* CUBLASWINAPI cublasGetStatusString(cublasStatus_t status) {
   return cublasGetStatusName(status);
+}
+
+// Matrix products: strict mode judges what they read and write. Matrices lie column by column.
+namespace {
+
+struct Matrix {
+  const void* data = nullptr;
+  cudaDataType type = CUDA_R_32F;
+  int leading = 0;
+  long long stride = 0;  // elements from one of a batch to the next
+};
+
+gapless_sim_range range_of(const Matrix& matrix, int rows, int columns, int batch, bool write) {
+  if (rows <= 0 || columns <= 0 || batch <= 0) return {matrix.data, 0, write};
+  const auto last = static_cast<std::size_t>(columns - 1) * static_cast<std::size_t>(matrix.leading) +
+                    static_cast<std::size_t>(batch - 1) * static_cast<std::size_t>(matrix.stride);
+  return {matrix.data, (last + static_cast<std::size_t>(rows)) * gapless::simcuda::element_bytes(matrix.type), write};
+}
+
+cublasStatus_t product(const char* name, cublasHandle_t handle, cublasOperation_t a_op, cublasOperation_t b_op, int m,
+                       int n, int k, const Matrix& a, const Matrix& b, const Matrix& c, int batch) {
+  if (handle == nullptr) return CUBLAS_STATUS_NOT_INITIALIZED;
+  const bool a_plain = a_op == CUBLAS_OP_N;
+  const bool b_plain = b_op == CUBLAS_OP_N;
+  const gapless_sim_range ranges[] = {range_of(a, a_plain ? m : k, a_plain ? k : m, batch, false),
+                                      range_of(b, b_plain ? k : n, b_plain ? n : k, batch, false),
+                                      range_of(c, m, n, batch, true)};
+  const CUresult result = gapless_sim_operation_on(name, handle->stream, ranges, std::size(ranges));
+  return result == CUDA_SUCCESS ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_EXECUTION_FAILED;
+}
+
+}  // namespace
+
+#define GAPLESS_SIM_GEMM(name, type, data_type)                                                                        \
+  GAPLESS_SIM_CUBLAS name(cublasHandle_t handle, cublasOperation_t a_op, cublasOperation_t b_op, int m, int n, int k,  \
+                          const type*, const type* a, int lda, const type* b, int ldb, const type*, type* c,           \
+                          int ldc) {                                                                                   \
+    GAPLESS_SIM_MATHS_CALL(#name);                                                                                     \
+    return product(#name, handle, a_op, b_op, m, n, k, {a, data_type, lda}, {b, data_type, ldb}, {c, data_type, ldc},  \
+                   1);                                                                                                 \
+  }                                                                                                                    \
+  GAPLESS_SIM_CUBLAS name##StridedBatched(cublasHandle_t handle, cublasOperation_t a_op, cublasOperation_t b_op,       \
+                                          int m, int n, int k, const type*, const type* a, int lda,                    \
+                                          long long a_stride, const type* b, int ldb, long long b_stride, const type*, \
+                                          type* c, int ldc, long long c_stride, int batch) {                           \
+    GAPLESS_SIM_MATHS_CALL(#name "StridedBatched");                                                                    \
+    return product(#name "StridedBatched", handle, a_op, b_op, m, n, k, {a, data_type, lda, a_stride},                 \
+                   {b, data_type, ldb, b_stride}, {c, data_type, ldc, c_stride}, batch);                               \
+  }
+
+GAPLESS_SIM_GEMM(cublasSgemm, float, CUDA_R_32F)
+GAPLESS_SIM_GEMM(cublasDgemm, double, CUDA_R_64F)
+
+GAPLESS_SIM_CUBLAS cublasGemmEx(cublasHandle_t handle, cublasOperation_t a_op, cublasOperation_t b_op, int m, int n,
+                                int k, const void*, const void* a, cudaDataType a_type, int lda, const void* b,
+                                cudaDataType b_type, int ldb, const void*, void* c, cudaDataType c_type, int ldc,
+                                cublasComputeType_t, cublasGemmAlgo_t) {
+  GAPLESS_SIM_MATHS_CALL("cublasGemmEx");
+  return product("cublasGemmEx", handle, a_op, b_op, m, n, k, {a, a_type, lda}, {b, b_type, ldb}, {c, c_type, ldc}, 1);
+}
+
+GAPLESS_SIM_CUBLAS cublasGemmStridedBatchedEx(cublasHandle_t handle, cublasOperation_t a_op, cublasOperation_t b_op,
+                                              int m, int n, int k, const void*, const void* a, cudaDataType a_type,
+                                              int lda, long long a_stride, const void* b, cudaDataType b_type, int ldb,
+                                              long long b_stride, const void*, void* c, cudaDataType c_type, int ldc,
+                                              long long c_stride, int batch, cublasComputeType_t, cublasGemmAlgo_t) {
+  GAPLESS_SIM_MATHS_CALL("cublasGemmStridedBatchedEx");
+  return product("cublasGemmStridedBatchedEx", handle, a_op, b_op, m, n, k, {a, a_type, lda, a_stride},
+                 {b, b_type, ldb, b_stride}, {c, c_type, ldc, c_stride}, batch);
 }
 
 // Reductions answer into host memory in host pointer mode: the simulation's answer to every one of them is zero, as if

@@ -2,12 +2,16 @@
 // Descriptors keep the attributes that are set, so that they can be read back; one heuristic answer, without workspace.
 #include <cublasLt.h>
 
+#include <cstdint>
 #include <cstring>
+#include <iterator>
 #include <map>
+#include <utility>
 #include <vector>
 
 #include "simcuda/internal.hpp"
 #include "simcuda/maths/api.hpp"
+#include "simcuda/maths/element_bytes.hpp"
 
 struct cublasLtContext {};
 
@@ -51,6 +55,32 @@ cublasStatus_t get(Handle handle, int attribute, void* value, size_t bytes, size
   return CUBLAS_STATUS_SUCCESS;
 }
 
+template <typename T>
+T attribute(cublasLtMatrixLayout_t layout, cublasLtMatrixLayoutAttribute_t which, T otherwise) {
+  const auto* attributes = reinterpret_cast<const Attributes*>(layout);
+  const auto found = attributes->find(which);
+  if (found == attributes->end() || found->second.size() < sizeof(T)) return otherwise;
+  T value;
+  std::memcpy(&value, found->second.data(), sizeof value);
+  return value;
+}
+
+// What a plain matrix takes; nothing where the layout is one of the tiled orders.
+gapless_sim_range range_of(const void* data, cublasLtMatrixLayout_t layout, bool write) {
+  if (layout == nullptr || data == nullptr) return {data, 0, write};
+  const auto order = attribute<int32_t>(layout, CUBLASLT_MATRIX_LAYOUT_ORDER, CUBLASLT_ORDER_COL);
+  if (order != CUBLASLT_ORDER_COL && order != CUBLASLT_ORDER_ROW) return {data, 0, write};
+  auto rows = attribute<uint64_t>(layout, CUBLASLT_MATRIX_LAYOUT_ROWS, 0);
+  auto columns = attribute<uint64_t>(layout, CUBLASLT_MATRIX_LAYOUT_COLS, 0);
+  if (order == CUBLASLT_ORDER_ROW) std::swap(rows, columns);
+  const auto leading = static_cast<uint64_t>(attribute<int64_t>(layout, CUBLASLT_MATRIX_LAYOUT_LD, 0));
+  const auto batch = static_cast<uint64_t>(attribute<int32_t>(layout, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, 1));
+  const auto stride = static_cast<uint64_t>(attribute<int64_t>(layout, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, 0));
+  if (rows == 0 || columns == 0 || batch == 0) return {data, 0, write};
+  const auto type = attribute<cudaDataType>(layout, CUBLASLT_MATRIX_LAYOUT_TYPE, CUDA_R_32F);
+  return {data, ((batch - 1) * stride + (columns - 1) * leading + rows) * gapless::simcuda::element_bytes(type), write};
+}
+
 cublasStatus_t enqueue(const char* name, cudaStream_t stream) {
   return gapless_sim_operation(name, stream) == CUDA_SUCCESS ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_EXECUTION_FAILED;
 }
@@ -59,11 +89,14 @@ cublasStatus_t enqueue(const char* name, cudaStream_t stream) {
 
 #define GAPLESS_SIM_LT extern "C" GAPLESS_SIM_EXPORT cublasStatus_t CUBLASWINAPI
 
-#define GAPLESS_SIM_LT_DESCRIPTOR(kind, ...)                                                                         \
-  GAPLESS_SIM_LT cublasLt##kind##Create(cublasLt##kind##_t* out __VA_OPT__(, ) __VA_ARGS__) {                        \
-    GAPLESS_SIM_MATHS_CALL("cublasLt" #kind "Create");                                                               \
-    return create(out);                                                                                              \
-  }                                                                                                                  \
+#define GAPLESS_SIM_LT_DESCRIPTOR(kind, ...)                                                  \
+  GAPLESS_SIM_LT cublasLt##kind##Create(cublasLt##kind##_t* out __VA_OPT__(, ) __VA_ARGS__) { \
+    GAPLESS_SIM_MATHS_CALL("cublasLt" #kind "Create");                                        \
+    return create(out);                                                                       \
+  }                                                                                           \
+  GAPLESS_SIM_LT_ATTRIBUTES(kind)
+
+#define GAPLESS_SIM_LT_ATTRIBUTES(kind)                                                                              \
   GAPLESS_SIM_LT cublasLt##kind##Destroy(cublasLt##kind##_t descriptor) {                                            \
     GAPLESS_SIM_MATHS_CALL("cublasLt" #kind "Destroy");                                                              \
     return destroy(descriptor);                                                                                      \
@@ -81,10 +114,22 @@ cublasStatus_t enqueue(const char* name, cudaStream_t stream) {
 
 using cublasLtMatrixLayoutAttributes_t = cublasLtMatrixLayoutAttribute_t;
 
-GAPLESS_SIM_LT_DESCRIPTOR(MatrixLayout, cudaDataType, uint64_t, uint64_t, int64_t)
 GAPLESS_SIM_LT_DESCRIPTOR(MatmulDesc, cublasComputeType_t, cudaDataType_t)
 GAPLESS_SIM_LT_DESCRIPTOR(MatrixTransformDesc, cudaDataType)
 GAPLESS_SIM_LT_DESCRIPTOR(MatmulPreference)
+
+GAPLESS_SIM_LT_ATTRIBUTES(MatrixLayout)
+
+GAPLESS_SIM_LT cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* out, cudaDataType type, uint64_t rows,
+                                          uint64_t columns, int64_t leading) {
+  GAPLESS_SIM_MATHS_CALL("cublasLtMatrixLayoutCreate");
+  const cublasStatus_t status = create(out);
+  if (status != CUBLAS_STATUS_SUCCESS) return status;
+  set(*out, CUBLASLT_MATRIX_LAYOUT_TYPE, &type, sizeof type);
+  set(*out, CUBLASLT_MATRIX_LAYOUT_ROWS, &rows, sizeof rows);
+  set(*out, CUBLASLT_MATRIX_LAYOUT_COLS, &columns, sizeof columns);
+  return set(*out, CUBLASLT_MATRIX_LAYOUT_LD, &leading, sizeof leading);
+}
 
 GAPLESS_SIM_LT cublasLtCreate(cublasLtHandle_t* out) {
   GAPLESS_SIM_MATHS_CALL("cublasLtCreate");
@@ -120,13 +165,17 @@ GAPLESS_SIM_LT cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
   return CUBLAS_STATUS_SUCCESS;
 }
 
-GAPLESS_SIM_LT cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t, const void*, const void*,
-                              cublasLtMatrixLayout_t, const void*, cublasLtMatrixLayout_t, const void*, const void*,
-                              cublasLtMatrixLayout_t, void*, cublasLtMatrixLayout_t, const cublasLtMatmulAlgo_t*, void*,
-                              size_t, cudaStream_t stream) {
+GAPLESS_SIM_LT cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t, const void*, const void* a,
+                              cublasLtMatrixLayout_t a_layout, const void* b, cublasLtMatrixLayout_t b_layout,
+                              const void*, const void*, cublasLtMatrixLayout_t, void* d,
+                              cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t*, void*, size_t,
+                              cudaStream_t stream) {
   GAPLESS_SIM_MATHS_CALL("cublasLtMatmul");
   if (handle == nullptr) return CUBLAS_STATUS_NOT_INITIALIZED;
-  return enqueue("cublasLtMatmul", stream);
+  const gapless_sim_range ranges[] = {range_of(a, a_layout, false), range_of(b, b_layout, false),
+                                      range_of(d, d_layout, true)};
+  const CUresult result = gapless_sim_operation_on("cublasLtMatmul", stream, ranges, std::size(ranges));
+  return result == CUDA_SUCCESS ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_EXECUTION_FAILED;
 }
 
 GAPLESS_SIM_LT cublasLtMatrixTransform(cublasLtHandle_t handle, cublasLtMatrixTransformDesc_t, const void*, const void*,

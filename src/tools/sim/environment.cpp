@@ -89,6 +89,8 @@ void set_sim_environment(const SimOptions& options, const SimLibraries& librarie
   setenv("LD_PRELOAD", preload.c_str(), 1);
 
   setenv(driver::sim::kConfigVariable, driver::sim::format_config(options.machine).c_str(), 1);
+  if (!options.log.empty()) setenv("GAPLESS_SIM_LOG", options.log.c_str(), 1);
+  setenv(driver::sim::kCommandVariable, options.command_line.c_str(), 1);
   // The command replaces this process and keeps its id.
   setenv("GAPLESS_SIM_MAIN_PID", std::to_string(getpid()).c_str(), 1);
   if (!options.capability.empty()) setenv("GAPLESS_SIM_CAPABILITY", options.capability.c_str(), 1);

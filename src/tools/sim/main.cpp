@@ -22,13 +22,13 @@ int fail(const std::string& why) {
 }
 
 // The command may change directory before it exits, and a file of an earlier run must not pass for this one's.
-bool prepare_stats(std::string& path, std::string& why) {
+bool prepare_file(const char* option, std::string& path, std::string& why) {
   if (path.empty()) return true;
   std::error_code error;
   path = std::filesystem::absolute(path, error).string();
   std::FILE* file = error ? nullptr : std::fopen(path.c_str(), "w");
   if (file == nullptr) {
-    why = "--stats: cannot write " + path + ": " + std::strerror(errno);
+    why = std::string(option) + ": cannot write " + path + ": " + std::strerror(errno);
     return false;
   }
   std::fclose(file);
@@ -57,7 +57,9 @@ int main(int argc, char** argv) {
     return 0;
   }
   SimLibraries libraries;
-  if (!find_sim_libraries(options, libraries, why) || !prepare_stats(options.machine.stats, why)) return fail(why);
+  if (!find_sim_libraries(options, libraries, why) || !prepare_file("--stats", options.machine.stats, why) ||
+      !prepare_file("--log", options.log, why))
+    return fail(why);
   set_sim_environment(options, libraries);
   if (!disable_address_randomisation()) {
     std::fprintf(stderr, "gapless-sim: address randomisation stays on (%s): runs may differ in the order of frees\n",

@@ -2,6 +2,7 @@
 #include "tools/sim/options.hpp"
 
 #include <charconv>
+#include <cstdlib>
 #include <functional>
 #include <string_view>
 
@@ -60,6 +61,11 @@ std::vector<Option> options_of(SimOptions& out) {
          machine.stats = v;
          return !v.empty();
        }},
+      {"--log", true,
+       [&](std::string_view v) {
+         out.log = v;
+         return !v.empty();
+       }},
       {"--gapless", false, [&](std::string_view) { return out.gapless = true; }},
       {"--quiet", false,
        [&](std::string_view) {
@@ -69,6 +75,20 @@ std::vector<Option> options_of(SimOptions& out) {
       {"--help", false, [&](std::string_view) { return out.help = true; }},
       {"-h", false, [&](std::string_view) { return out.help = true; }},
   };
+}
+
+// So that a shell reads it as one word.
+std::string quoted(std::string_view word) {
+  constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./:,@%";
+  if (!word.empty() && word.find_first_not_of(kPlain) == std::string_view::npos) return std::string(word);
+  std::string out = "'";
+  for (const char c : word) {
+    if (c == '\'')
+      out += "'\\''";
+    else
+      out += c;
+  }
+  return out + "'";
 }
 
 const Option* find(const std::vector<Option>& options, std::string_view name) {
@@ -81,6 +101,13 @@ const Option* find(const std::vector<Option>& options, std::string_view name) {
 }  // namespace
 
 bool parse_sim_options(int argc, char** argv, SimOptions& out, std::string& why) {
+  if (const char* text = std::getenv(driver::sim::kConfigVariable)) {
+    if (!driver::sim::parse_config(text, out.machine, why)) {
+      why = std::string(driver::sim::kConfigVariable) + ": " + why;
+      return false;
+    }
+    out.machine.stats.clear();  // another process's file
+  }
   const std::vector<Option> options = options_of(out);
   out.machine.summary = true;
   int index = 1;
@@ -118,6 +145,7 @@ bool parse_sim_options(int argc, char** argv, SimOptions& out, std::string& why)
     }
   }
   out.command.assign(argv + index, argv + argc);
+  for (int i = 0; i < argc; ++i) out.command_line += (i == 0 ? "" : " ") + quoted(argv[i]);
   if (out.command.empty() && !out.help) {
     why = "no command given";
     return false;
@@ -141,10 +169,14 @@ Runs COMMAND, and what it starts, on a simulated CUDA device: no GPU is needed, 
                               COMMAND starts write FILE.PID when they use the device themselves
   --quiet                     no line at the end: otherwise each process that used the device writes one line to stderr, the
                               peak of physical bytes and the number of broken rules
+  --log FILE                  write one line for each call of COMMAND that makes, maps, frees or waits for memory or orders
+                              streams; the same run twice writes the same file
   --gapless                   also preload gapless (libgapless_preload.so)
   -h, --help                  this text
 
 Sizes: a number, then K, M, G or T, with or without iB (powers of 1024); bytes without a letter.
+GAPLESS_SIM=key=value,... gives defaults for all of these and for what has no option (src/driver/sim/config.hpp): it is what
+a report names to run the same again.
 Variables that are set already stay as they are: PYTHONHASHSEED, TORCH_CUDNN_V8_API_DISABLED, TRITON_LIBCUDA_PATH.
 GAPLESS_SIM_COUNT_KERNELS=1 adds launches by kernel name to the statistics.
 
