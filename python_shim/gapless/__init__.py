@@ -4,8 +4,11 @@
 >>> import gapless
 >>> gapless.install()          # before the first use of CUDA
 
-Everything here is ctypes over the C interface (include/gapless/gapless.h); PyTorch is imported by :func:`install` only.
+Everything here is ctypes over the C interface (include/gapless/gapless.h); PyTorch is imported by :func:`install` and by what
+trains, at its first use.
 """
+
+import importlib
 
 from ._install import InstallError, install, is_installed
 from ._libraries import LibraryNotFound, library_dir
@@ -13,6 +16,23 @@ from ._stats import stats
 from ._version import library_version, version
 
 __version__ = version
+
+# These import PyTorch.
+_LATER = {
+    "Agreement": "_agreement",
+    "BatchDoesNotFit": "_elastic",
+    "RankOutOfMemory": "_agreement",
+    "elastic": "_elastic",
+    "elastic_evaluation": "_evaluation",
+    "elastic_trainer": "_huggingface",
+    "find_executable_batch_size": "_huggingface",
+    "forecast": "_marks",
+    "last_oom": "_marks",
+    "mark_phase": "_marks",
+    "mark_step": "_marks",
+    "set_limit": "_marks",
+    "tokens": "_batches",
+}
 
 __all__ = [
     "InstallError",
@@ -24,4 +44,13 @@ __all__ = [
     "library_version",
     "stats",
     "version",
+    *_LATER,
 ]
+
+
+def __getattr__(name):
+    if name not in _LATER:
+        raise AttributeError(f"module 'gapless' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
+    globals()[name] = value
+    return value

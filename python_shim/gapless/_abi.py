@@ -36,3 +36,56 @@ def raise_for(core: ctypes.CDLL, status: int, operation: str) -> None:
     detail = core.gapless_last_error().decode()
     name = core.gapless_status_name(status).decode()
     raise RuntimeError(f"gapless: {operation}: {name}" + (f": {detail}" if detail else ""))
+
+
+class PoolId(ctypes.Structure):
+    """gapless_pool_id."""
+
+    _fields_ = [("high", ctypes.c_uint64), ("low", ctypes.c_uint64)]
+
+
+class Suggestion(ctypes.Structure):
+    """gapless_suggestion."""
+
+    _fields_ = [
+        *((name, ctypes.c_uint64) for name in ("units", "proven_fits", "proven_fails")),
+        ("confidence", ctypes.c_double),
+        ("evidence_steps", ctypes.c_uint32),
+    ]
+
+
+class OomRecord(ctypes.Structure):
+    """gapless_oom_record."""
+
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("sequence", ctypes.c_uint64),
+        ("device", ctypes.c_int32),
+        ("verdict", ctypes.c_int),
+        ("stream", ctypes.c_void_p),
+        ("pool", PoolId),
+        *((name, ctypes.c_size_t) for name in (
+            "requested_bytes", "rounded_bytes", "live_bytes", "reserved_bytes", "free_bytes", "largest_obtainable_bytes",
+            "pending_bytes", "pinned_bytes", "limit_bytes", "driver_free_bytes", "driver_total_bytes", "other_process_bytes")),
+        ("step_label", ctypes.c_char * 32),
+        ("phase_label", ctypes.c_char * 32),
+        ("step", ctypes.c_uint64),
+        ("allocation_index", ctypes.c_uint64),
+        ("step_units", ctypes.c_uint64),
+        ("step_peak_bytes", ctypes.c_size_t),
+        ("last_good_step_peak_bytes", ctypes.c_size_t),
+        ("attempt", ctypes.c_uint32),
+        ("freed_by_rung", ctypes.c_size_t * 8),
+        ("suggestion", Suggestion),
+    ]
+
+
+class Forecast(ctypes.Structure):
+    """gapless_forecast."""
+
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("peak_bytes", ctypes.c_size_t),
+        ("available_bytes", ctypes.c_size_t),
+        ("suggestion", Suggestion),
+    ]

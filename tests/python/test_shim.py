@@ -24,7 +24,8 @@ def test_structs_are_laid_out_as_in_the_header():
     printed = subprocess.run([ABI_LAYOUT], capture_output=True, text=True, check=True).stdout
     header = {name: int(value) for name, value in (line.split() for line in printed.splitlines())}
     package = {}
-    for struct, name in ((_abi.Stat, "gapless_stat"), (_abi.Stats, "gapless_stats")):
+    for struct, name in ((_abi.Stat, "gapless_stat"), (_abi.Stats, "gapless_stats"), (_abi.Suggestion, "gapless_suggestion"),
+                         (_abi.OomRecord, "gapless_oom_record"), (_abi.Forecast, "gapless_forecast")):
         package[name] = ctypes.sizeof(struct)
         package |= {f"{name}.{field}": getattr(struct, field).offset for field, _ in struct._fields_}
     assert package == header

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluation in pieces that fit. Its size is its own: what runs out of memory here never changes training."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from . import _batches, _device, _oom_errors
+from ._sizing import Sizing, even, own_label
+
+
+class ElasticEvaluation:
+    """See :func:`elastic_evaluation`."""
+
+    def __init__(self, function, *, device, split=None, samples=None, units=None, label=None) -> None:
+        self._function, self._device = function, torch.device(device)
+        self._split, self._samples = split or _batches.split, samples or _batches.samples
+        self._units, self._label = units or _batches.units, label or own_label("eval")
+        self._sizing: Sizing | None = None
+        self.failures = 0
+
+    def __call__(self, batch: Any) -> list[tuple[int, Any]]:
+        """(samples, result) of each piece, in the order of the batch. A piece that is done is never done again."""
+        if self._sizing is None:
+            index = self._device.index if self._device.index is not None else 0
+            self._sizing = Sizing(_device.of(index) if self._device.type == "cuda" else _device.NoDevice(), self._label)
+        sizing, samples = self._sizing, self._samples(batch)
+        per_sample = self._units(batch) / samples
+        results: list[tuple[int, Any]] = []
+        done = 0
+        size = sizing.begin(samples, per_sample)
+        while done < samples:
+            count = even(samples - done, size)
+            sizing.device.mark_step(self._label, round(count * per_sample))
+            before = sizing.device.last_oom()
+            sequence = before["sequence"] if before else 0
+            error = None
+            try:
+                piece = batch if count == samples else self._split(batch, done, done + count)
+                results.append((count, self._function(piece)))
+                done += count
+                continue
+            except Exception as raised:
+                record = sizing.device.last_oom()
+                fresh = record is not None and record["sequence"] > sequence
+                if count <= 1 or not _oom_errors.is_oom(raised, fresh):
+                    raise
+                error = raised
+            piece = None
+            _oom_errors.let_go(error)
+            self.failures += 1
+            size = sizing.failed(count, per_sample, record if fresh else None)
+        sizing.worked(size, per_sample)
+        return results
+
+
+def elastic_evaluation(function: Callable[[Any], Any], *, device, split: Callable[[Any, int, int], Any] | None = None,
+                       samples: Callable[[Any], int] | None = None, units: Callable[[Any], int] | None = None) -> ElasticEvaluation:
+    """Makes an evaluation step of `function`, which sees (a part of) a batch; nothing of it may carry over from call to call.
+
+    >>> evaluate = gapless.elastic_evaluation(lambda batch: model(**batch).logits.float().cpu(), device="cuda")
+    >>> logits = torch.cat([result for _, result in evaluate(batch)])
+
+    Parameters as for gapless.elastic. Where a single sample does not fit, the OOM is raised.
+    """
+    return ElasticEvaluation(function, device=device, split=split, samples=samples, units=units)

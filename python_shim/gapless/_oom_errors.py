@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which exceptions mean out of memory, and letting go of what they hold."""
+
+import sys
+import traceback
+
+import torch
+
+# Libraries that allocate inside a call and say something else when that fails. Believed only when gapless counted an OOM of its
+# own meanwhile: the same words have other causes.
+DISGUISES = ("CUDNN_STATUS_NOT_SUPPORTED", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED", "CUFFT_INTERNAL_ERROR",
+             "CUFFT_ALLOC_FAILED", "mha_graph.execute")
+
+
+def is_oom(error: BaseException, counted: bool) -> bool:
+    """`counted`: the allocator answered a request with out of memory since the attempt began."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return counted and isinstance(error, RuntimeError) and any(word in str(error) for word in DISGUISES)
+
+
+def let_go(error: BaseException) -> None:
+    """Drops the frames that the exception holds, with the tensors in their variables. Call it outside of the except block."""
+    seen: set[int] = set()
+    todo: list[BaseException | None] = [error]
+    while todo:
+        one = todo.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        traceback.clear_frames(one.__traceback__)
+        one.__traceback__ = None
+        todo += [one.__cause__, one.__context__]
+    # Notebooks keep the last error.
+    if getattr(sys, "last_value", None) in (error,):
+        sys.last_value = sys.last_traceback = None
+        if hasattr(sys, "last_exc"):
+            sys.last_exc = None
