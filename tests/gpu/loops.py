@@ -45,7 +45,8 @@ def run(build, loop, way, seconds, fraction=None, simulated=False, sizes=False):
         except subprocess.TimeoutExpired:
             return {"ended": f"stopped after {seconds:.0f} s"}
         if not result.exists():
-            return {"ended": f"exit code {done.returncode}: {done.stderr.strip().splitlines()[-1:]}"}
+            errors = [line for line in done.stderr.strip().splitlines() if "gapless-sim:" not in line]
+            return {"ended": f"exit code {done.returncode}: {(errors or ['no word'])[-1]}"}
         return json.loads(result.read_text(encoding="utf-8"))
 
 

@@ -15,6 +15,7 @@ import time
 START = time.monotonic()
 
 import torch  # noqa: E402
+from torch.optim.optimizer import register_optimizer_step_post_hook  # noqa: E402
 
 
 def requested_sizes(limit):
@@ -48,7 +49,7 @@ def main():
         for group in optimizer.param_groups:
             parameters.update({id(each): each for each in group["params"]})
 
-    torch.optim.optimizer.register_optimizer_step_post_hook(stepped)
+    register_optimizer_step_post_hook(stepped)
     ended = "well"
     sys.argv = [loop]
     try:
