@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Recorded loops from end to end, again and again: what is live at the end of a pass is freed before the next. The
 // first pass, which makes the memory, is not timed. Time is per pass; the counter has nanoseconds for each pair.
+//
+// call_percentiles times each allocation and each free by itself, in passes that make no driver call. The clock's own
+// time is in the figures, and stands beside them.
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <map>
 #include <vector>
@@ -24,13 +29,20 @@ class Pass {
   }
 
   void run() {
+    run([](auto call) { call(); });
+  }
+  // `around` is given each allocation and each free.
+  template <typename Around>
+  void run(Around around) {
     for (const Op& op : trace_.ops) {
       switch (op.kind) {
-        case OpKind::allocate:
-          blocks_[op.id] = allocate(streams_[op.stream], op.bytes);
+        case OpKind::allocate: {
+          const gapless_stream on = streams_[op.stream];
+          around([&] { blocks_[op.id] = allocate(on, op.bytes); });
           break;
+        }
         case OpKind::free:
-          free(blocks_[op.id]);
+          around([&] { free(blocks_[op.id]); });
           blocks_[op.id] = nullptr;
           break;
         case OpKind::record_stream:
@@ -65,6 +77,51 @@ void whole_trace(benchmark::State& state, const std::string& path) {
     state.SkipWithError("gapless_trim");
 }
 
+using Clock = std::chrono::steady_clock;
+
+std::uint32_t nanoseconds_of(Clock::duration time) {
+  return static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(time).count());
+}
+
+void call_percentiles(benchmark::State& state, const std::string& path) {
+  const tools::Trace trace = tools::read_trace(path);
+  Pass pass(trace);
+  std::uint64_t calls = 1;
+  for (int warm = 0; warm < 20 && calls > 0; ++warm) {
+    const std::uint64_t before = driver_calls();
+    pass.run();
+    calls = driver_calls() - before;
+  }
+  std::vector<std::uint32_t> times;
+  times.reserve(std::size_t{1} << 24);
+  const std::uint64_t before = driver_calls();
+  for (auto _ : state)
+    pass.run([&](auto call) {
+      const auto start = Clock::now();
+      call();
+      const auto end = Clock::now();
+      if (times.size() < times.capacity()) times.push_back(nanoseconds_of(end - start));
+    });
+  state.counters["driver_calls"] = static_cast<double>(driver_calls() - before);
+  std::vector<std::uint32_t> clock(1 << 16);
+  for (std::uint32_t& one : clock) {
+    const auto start = Clock::now();
+    one = nanoseconds_of(Clock::now() - start);
+  }
+  const auto at = [](std::vector<std::uint32_t>& values, double part) {
+    const auto nth = values.begin() + static_cast<std::ptrdiff_t>(part * static_cast<double>(values.size() - 1));
+    std::nth_element(values.begin(), nth, values.end());
+    return static_cast<double>(*nth);
+  };
+  state.counters["clock_ns"] = at(clock, 0.5);
+  state.counters["p50_ns"] = at(times, 0.5);
+  state.counters["p99_ns"] = at(times, 0.99);
+  state.counters["p999_ns"] = at(times, 0.999);
+  synchronize();
+  if (gapless_trim(allocator(), 0, gapless_pool_id{0, 0}, 0, nullptr) != GAPLESS_OK)
+    state.SkipWithError("gapless_trim");
+}
+
 // Registered by name at start: a new trace in the folder is a new benchmark.
 const bool registered = [] {
   std::map<std::string, std::string> files;
@@ -75,6 +132,8 @@ const bool registered = [] {
   }
   for (const auto& [name, path] : files) {
     benchmark::RegisterBenchmark(("whole_trace/" + name).c_str(), whole_trace, path)->Unit(benchmark::kMillisecond);
+    benchmark::RegisterBenchmark(("call_percentiles/" + name).c_str(), call_percentiles, path)
+        ->Unit(benchmark::kMillisecond);
   }
   return true;
 }();

@@ -207,7 +207,9 @@ GAPLESS_EXPORT gapless_status gapless_trim(gapless_allocator* allocator, int32_t
 /* The largest block that could be had now without an OOM (PyTorch's cacheInfo). */
 GAPLESS_EXPORT gapless_status gapless_largest_available(gapless_allocator* allocator, int32_t device, size_t* out);
 
-/* Backs `bytes` of physical memory ahead, so that a first step makes no driver call for it. */
+/* Backs `bytes` of physical memory ahead, so that a first step makes no driver call for it. It is an allocation of that size and
+ * its free: the peaks of the statistics and the cap on creation follow it, a listener sees its events, and with memory short it
+ * fails as an allocation does. */
 GAPLESS_EXPORT gapless_status gapless_warm_up(gapless_allocator* allocator, int32_t device, gapless_stream stream, size_t bytes);
 
 /* ------------------------------------------------------------------ pools */
@@ -215,13 +217,15 @@ GAPLESS_EXPORT gapless_status gapless_warm_up(gapless_allocator* allocator, int3
 /* Decides, for an allocation on `stream` by the calling thread, whether an open scope takes it. Called with no lock held. */
 typedef int32_t (*gapless_pool_filter)(void* user, gapless_stream stream);
 
-/* Where a pool gets its segments; NULL members: from gapless itself. `allocate` returns NULL when it has none. */
+/* Where a pool gets its segments; NULL members: from gapless itself. `allocate` returns NULL when it has none. Called with no lock
+ * held; it may call back, but an allocation of the same thread that is routed to the same pool and finds no memory there fails
+ * with GAPLESS_ERROR_BUSY. */
 typedef struct gapless_segment_source {
   size_t struct_size;
   void* user;
   void* (*allocate)(void* user, int32_t device, gapless_stream stream, size_t bytes);
   void (*deallocate)(void* user, int32_t device, void* segment, size_t bytes);
-  void (*destroy)(void* user); /* the pool has returned its last segment and will not ask again */
+  void (*destroy)(void* user); /* the pool has returned its last segment and will not ask again; at gapless_close at the latest */
 } gapless_segment_source;
 
 /* Use counts as PyTorch's: create adds one (making the pool when new), begin adds one, release takes one. A pool without uses

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "capi/fence.hpp"
@@ -34,10 +35,12 @@ void before_fork() {
     one->engine->prepare_fork();
     one->oom_hooks.prepare_fork();
     one->learner.prepare_fork();
+    while (!one->retired_lock.try_lock()) std::this_thread::yield();
   }
 }
 void after_fork(bool child) {
   for (gapless_allocator* const one : registry().open) {
+    one->retired_lock.unlock();
     one->learner.after_fork();
     one->oom_hooks.after_fork(child);
     one->engine->after_fork(child);

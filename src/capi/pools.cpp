@@ -48,7 +48,11 @@ gapless_status gapless_pool_begin(gapless_allocator* allocator, int32_t device, 
 }
 
 gapless_status gapless_pool_end(gapless_allocator* allocator, int32_t device, gapless_pool_id pool) {
-  return on_device(allocator, device, [&](DeviceAllocator& one) { return one.pools().end(pool); });
+  return on_device(allocator, device, [&](DeviceAllocator& one) {
+    const Status status = one.pools().end(pool);
+    gapless::engine::say_farewells(one.state());
+    return status;
+  });
 }
 
 gapless_status gapless_pool_set_flag(gapless_allocator* allocator, int32_t device, gapless_pool_id pool, uint32_t flag,

@@ -33,6 +33,9 @@ extern "C" gapless_status gapless_walk_snapshot(gapless_allocator* allocator, in
     gapless_snapshot_visitor given{};
     if (!gapless::capi::read_struct(visitor, given))
       return gapless::base::fail(Status::invalid_argument, "visitor is NULL or its struct_size is not set");
+    gapless::engine::DeviceAllocator* only = nullptr;
+    if (device != -1)
+      if (const Status status = allocator->engine->peek(device, only); status != Status::ok) return status;
     std::vector<SegmentCopy> segments;
     allocator->engine->for_each_device([&](gapless::engine::DeviceAllocator& one) {
       if (device == -1 || device == one.state().device) gapless::engine::copy_segments(one.state(), pool, segments);

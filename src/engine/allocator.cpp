@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <mutex>
 #include <string>
+#include <thread>
 
 #include "engine/notify.hpp"
 
@@ -136,11 +137,13 @@ bool Allocator::any_live() {
 void Allocator::prepare_fork() {
   lock_.lock();
   for_each_device([](DeviceAllocator& one) { one.prepare_fork(); });
+  while (!addresses_.lock().try_lock()) std::this_thread::yield();
 }
 
 void Allocator::after_fork(bool child) {
   // The parent's other threads do not exist here: their calls of the listener never end.
   if (child) shared_.delivering.store(delivering_here() ? 1 : 0);
+  addresses_.lock().unlock();
   for_each_device([child](DeviceAllocator& one) { one.after_fork(child); });
   lock_.unlock();
 }

@@ -6,6 +6,7 @@
 
 #include "engine/places.hpp"
 #include "policy/growth.hpp"
+#include "vmm/unmap.hpp"
 
 namespace gapless::engine {
 
@@ -133,7 +134,8 @@ void Backing::add_victims(BackedHeap& heap, bool only_complete) {
     std::uint32_t first, last;
     heap.heap.whole_slots(id, first, last);
     if (first < last)
-      victims_.push_back(Victim{policy::victim_rank(block.size, complete), &heap, first, last, block.stamp});
+      victims_.push_back(
+          Victim{policy::victim_rank(block.size, complete), &heap, block.size, first, last, block.stamp});
   };
   const heap::Bins& bins = heap.heap.bins();
   for (std::uint32_t bin = bins.next(heap::Bins::bin_of(heap.heap.slot_units())); bin != heap::Bins::kNone;
@@ -229,8 +231,8 @@ void Backing::unmap_left(vmm::Transaction& transaction) {
     BackedHeap& owner = *state_.heap_of_space[left.space];
     if (owner.slots.active(left.slot) != kNoHandle || owner.slots.mapped(left.slot) == kNoHandle) continue;
     if (!state_.order.host_wait(*owner.stream, left.stamp)) continue;
-    if (state_.ops.unmap(owner.slots.slot_address(left.slot), state_.granule) == Result::ok)
-      state_.ledger.note_unmapped(left.space, left.slot);
+    std::uint64_t calls = 0;
+    static_cast<void>(vmm::unmap_slots(state_.ledger, state_.ops, left.space, left.slot, 1, state_.granule, calls));
   }
 }
 
@@ -274,6 +276,7 @@ Backed Backing::attempt(vmm::Transaction& transaction, BackedHeap& heap, Units o
   }
   create(transaction, may, kCreated);
   steal(transaction, heap, false, only_complete);
+  if (transaction.missing() == 0 && !only_complete) reach_ahead(transaction, heap, offset, size);
   steal(transaction, heap, true, only_complete);
   if (transaction.missing() > 0) {
     {

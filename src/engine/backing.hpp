@@ -43,6 +43,7 @@ class Backing {
   struct Victim {
     std::uint64_t rank;
     BackedHeap* heap;
+    Units size;
     std::uint32_t first, last;  // slots
     std::uint32_t stamp;
   };
@@ -54,6 +55,7 @@ class Backing {
   void create(vmm::Transaction& transaction, std::uint64_t allowed, Rung rung);
   void steal(vmm::Transaction& transaction, BackedHeap& heap, bool others, bool only_complete);
   void add_victims(BackedHeap& heap, bool only_complete);
+  void reach_ahead(vmm::Transaction& transaction, BackedHeap& heap, Units offset, Units size);
   bool usable(BackedHeap& heap, stream::StreamState& owner, std::uint32_t stamp, bool only_complete);
   void need_edge(BackedHeap& heap, stream::StreamState& owner, std::uint32_t stamp);
   bool connect(BackedHeap& heap);

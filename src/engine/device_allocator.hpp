@@ -77,6 +77,7 @@ class DeviceAllocator {
  private:
   static bool same_region(const vmm::Region& region, const BackedHeap& heap, std::uint64_t address, Units& offset);
   GAPLESS_SLOW Status allocate_attended(driver::Stream stream, std::uint64_t bytes, void** out);
+  Status allocate_routed(driver::Stream stream, std::uint64_t bytes, void** out);
   GAPLESS_SLOW Status allocate_missed(driver::Stream stream, std::uint64_t bytes, Units size, void** out);
   GAPLESS_SLOW Status allocate_unbacked(driver::Stream stream, std::uint64_t bytes, Units size, BackedHeap& heap,
                                         heap::BlockId block, void** out);

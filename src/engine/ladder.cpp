@@ -8,6 +8,7 @@
 #include "engine/oom.hpp"
 #include "engine/pending.hpp"
 #include "engine/places.hpp"
+#include "engine/renumber.hpp"
 #include "engine/segments.hpp"
 #include "policy/growth.hpp"
 
@@ -21,23 +22,33 @@ thread_local bool inside_hook = false;
 // Answers of hooks that are believed, each with progress, before a request is given up.
 constexpr std::uint32_t kMostAttempts = 64;
 
-void pin(DeviceState& state, BackedHeap& heap, Units offset, Units size) {
-  const std::lock_guard guard(state.fast);
-  for (std::uint32_t slot = heap.slots.slot_of(offset); slot <= heap.slots.slot_of(offset + size - Units(1)); slot++)
-    if (heap.slots.active(slot) != vmm::kNoHandle && !heap.slots.pinned(slot)) {
-      heap.slots.set_pinned(slot, true);
-      state.pinned_slots++;
-    }
-}
+class InsideHook {
+ public:
+  InsideHook() { inside_hook = true; }
+  ~InsideHook() { inside_hook = false; }
+  InsideHook(const InsideHook&) = delete;
+  InsideHook& operator=(const InsideHook&) = delete;
+};
 
-// From now on graphs know the pool's addresses.
-void mark_captured(DeviceState& state, PrivatePool& pool) {
-  pool.captured = true;
-  for (BackedHeap* const heap : pool.heaps)
-    if (heap->space != vmm::kNoSpace)
-      for (const heap::Span& span : heap->heap.spans())
-        if (span.end > span.first) pin(state, *heap, span.first, span.end - span.first);
-}
+// The pools whose source this thread is asking: memory that the source wants for itself may not come from there.
+class Asking {
+ public:
+  explicit Asking(const PrivatePool& pool) : pool_(&pool), outer_(innermost) { innermost = this; }
+  ~Asking() { innermost = outer_; }
+  Asking(const Asking&) = delete;
+  Asking& operator=(const Asking&) = delete;
+  static bool already(const PrivatePool& pool) {
+    for (const Asking* one = innermost; one != nullptr; one = one->outer_)
+      if (one->pool_ == &pool) return true;
+    return false;
+  }
+
+ private:
+  const PrivatePool* const pool_;
+  const Asking* const outer_;
+  static thread_local const Asking* innermost;
+};
+thread_local const Asking* Asking::innermost = nullptr;
 
 }  // namespace
 
@@ -82,7 +93,7 @@ Ladder::Step Ladder::back_or_take_back(const Request& request, BackedHeap& heap,
   const Units offset = heap.heap.pool()[id].offset;
   const Backed backed = backing_.back(heap, offset, request.size, capturing);
   if (backed == Backed::yes) {
-    if (heap.pool != nullptr && heap.pool->captured) pin(state_, heap, offset, request.size);
+    if (heap.pool != nullptr && heap.pool->captured) pools_.pin(heap, offset, request.size);
     const std::lock_guard guard(state_.fast);
     note_event(state_, GAPLESS_EVENT_SEGMENT_MAP, heap, heap.address_of(id), request.size.bytes(), 0);
     grant(request, heap, id, out);
@@ -217,11 +228,19 @@ Ladder::Step Ladder::grow_from_source(const Request& request, std::unique_lock<b
     return true;
   };
   if (take()) return Step::done;
+  if (Asking::already(pool)) {
+    failure_ = base::fail(Status::busy, "the pool's source asks for memory of its own pool");
+    return Step::failed;
+  }
   const gapless_segment_source source = pool.source;
   const std::uint64_t bytes = segment_bytes(request.size.bytes(), state_.options.pytorch.large_segment_size);
   // The source may call back into gapless.
   map.unlock();
-  void* const segment = source.allocate(source.user, state_.device, request.stream, bytes);
+  void* segment = nullptr;
+  {
+    const Asking here(pool);
+    segment = source.allocate(source.user, state_.device, request.stream, bytes);
+  }
   map.lock();
   if (segment == nullptr) return Step::no_memory;
   failure_ = add_segment(state_, pool, asking(), request.size_class, segment, bytes);
@@ -247,7 +266,7 @@ Status Ladder::climb_locked(const Request& request, std::unique_lock<base::MapLo
     const bool capturing = state_.order.capturing(*home().stream);
     if (request.pool) {
       pools_.keep(request.pool);
-      if (capturing && !request.pool->captured) mark_captured(state_, *request.pool);
+      if (capturing) pools_.mark_captured(*request.pool);
     }
     const auto once = [&] {
       return request.pool && request.pool->has_source ? grow_from_source(request, map, out)
@@ -281,9 +300,8 @@ Status Ladder::climb_locked(const Request& request, std::unique_lock<base::MapLo
     if (OomHook* const hook = state_.shared.oom_hook.load(std::memory_order_acquire)) {
       hook->complete(record);
       if (!inside_hook && !capturing && fits && attempt < kMostAttempts) {
-        inside_hook = true;
+        const InsideHook inside;
         answer = hook->ask(record);
-        inside_hook = false;
       }
     }
     map.lock();
@@ -306,12 +324,14 @@ Status Ladder::climb_locked(const Request& request, std::unique_lock<base::MapLo
 Status Ladder::climb(const Request& request, Granted& out) {
   const RelaxedCapture relaxed(state_.ops);
   std::unique_lock map(state_.map);
+  renumber_epochs(state_);
   return climb_locked(request, map, out);
 }
 
 Status Ladder::climb_from(const Request& request, BackedHeap& heap, heap::BlockId block, Granted& out) {
   const RelaxedCapture relaxed(state_.ops);
   std::unique_lock map(state_.map, std::adopt_lock);
+  renumber_epochs(state_);
   backing_.rungs = {};
   // The usual miss: nothing is pending, the place stays as it is.
   const bool capturing = state_.order.capturing(*heap.stream);
@@ -341,23 +361,33 @@ void Ladder::fill_record(const Request& request, bool capturing, gapless_oom_rec
   if (request.pool) record.pool = request.pool->id;
   record.requested_bytes = request.requested;
   record.rounded_bytes = request.size.bytes();
-  record.largest_obtainable_bytes = largest_obtainable(request.stream);
+  record.largest_obtainable_bytes = largest_obtainable(request.stream, request.pool.get());
   describe_oom(state_, capturing, record);
   std::copy(backing_.rungs.begin(), backing_.rungs.end(), record.freed_by_rung);
 }
 
-std::uint64_t Ladder::largest_obtainable(driver::Stream stream) {
-  StreamHome* home;
+std::uint64_t Ladder::largest_obtainable(driver::Stream stream, const PrivatePool* pool) {
+  const BackedHeap* heaps[2] = {};
   {
     const std::lock_guard guard(state_.fast);
-    home = find_home(state_, stream);
+    if (const StreamHome* const home = find_home(state_, stream))
+      for (const heap::SizeClass each : {heap::SizeClass::small, heap::SizeClass::large})
+        heaps[static_cast<std::size_t>(each)] =
+            pool != nullptr ? pool->find(*home->stream, each) : home->heaps[static_cast<std::size_t>(each)];
+  }
+  if (pool != nullptr && pool->has_source) {
+    // What a source would give is not known before it is asked: the pool's own free memory is certain.
+    const std::lock_guard guard(state_.fast);
+    std::uint64_t most = 0;
+    for (const BackedHeap* const heap : heaps)
+      if (heap != nullptr) most = std::max(most, largest_free(heap->heap));
+    return most;
   }
   const std::uint64_t granules = obtainable_granules(state_, false);
-  if (home == nullptr || home->heaps[1] == nullptr) return granules * state_.granule;
   const std::lock_guard guard(state_.fast);
-  std::uint64_t most = largest_place(home->heaps[1]->heap, granules);
-  if (home->heaps[0] != nullptr)
-    most = std::max(most, std::min(largest_place(home->heaps[0]->heap, granules), heap::kLargestSmall.bytes()));
+  std::uint64_t most = heaps[1] != nullptr ? largest_place(heaps[1]->heap, granules) : granules * state_.granule;
+  if (heaps[0] != nullptr)
+    most = std::max(most, std::min(largest_place(heaps[0]->heap, granules), heap::kLargestSmall.bytes()));
   return most;
 }
 

@@ -37,7 +37,7 @@ class Ladder {
   Status climb_from(const Request& request, BackedHeap& heap, heap::BlockId block, Granted& out);
 
   // The largest request of the default pool that would succeed now. Under the map lock.
-  std::uint64_t largest_obtainable(driver::Stream stream);
+  std::uint64_t largest_obtainable(driver::Stream stream, const PrivatePool* pool);
   bool last_oom(gapless_oom_record& out);
   base::LeafLock& oom_lock() { return oom_lock_; }  // around fork()
   Backing& backing() { return backing_; }

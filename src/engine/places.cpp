@@ -74,6 +74,12 @@ heap::BlockId take_place(heap::Heap& heap, const Place& place, Units size) {
   return heap.place_at(id, place.offset, size);
 }
 
+std::uint64_t largest_free(const heap::Heap& heap) {
+  std::uint64_t most = 0;
+  for_each_free(heap, 0, [&](heap::BlockId id) { most = std::max(most, heap.pool()[id].size.bytes()); });
+  return most;
+}
+
 std::uint64_t largest_place(const heap::Heap& heap, std::uint64_t granules) {
   const std::uint64_t slot_bytes = heap.slot_units().bytes();
   std::uint64_t most = 0;

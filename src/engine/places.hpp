@@ -24,6 +24,9 @@ std::vector<Place> places_for(const heap::Heap& heap, Units size);
 // Takes it, if it is still free: live, not counted. Under the fast lock.
 heap::BlockId take_place(heap::Heap& heap, const Place& place, Units size);
 
+// The largest free block, in bytes. Under the fast lock.
+std::uint64_t largest_free(const heap::Heap& heap);
+
 // The largest size for which some place takes at most `granules`, in bytes. Under the fast lock.
 std::uint64_t largest_place(const heap::Heap& heap, std::uint64_t granules);
 

@@ -82,7 +82,7 @@ Status PrivatePools::begin(gapless_pool_id id, gapless_pool_filter filter, void*
   const std::shared_ptr<PrivatePool>& pool = find_or_make(id);
   pool->uses++;
   // Ids of graph captures have a first half: their blocks are captured from the first on.
-  if (id.high != 0) pool->captured = true;
+  if (id.high != 0) mark_captured(*pool);
   const std::lock_guard scopes_guard(scopes_lock_);
   scopes_.push_back(std::make_shared<Scope>(pool, filter, user, destroy));
   state_.raise(kScopes);
@@ -99,6 +99,11 @@ Status PrivatePools::end(gapless_pool_id id) {
     ended = *at;
     scopes_.erase(std::next(at).base());
     if (scopes_.empty()) state_.lower(kScopes);
+  }
+  ended.reset();
+  if (reap_waits()) {
+    const std::lock_guard guard(state_.map);
+    reap();
   }
   return Status::ok;
 }
@@ -130,7 +135,27 @@ std::shared_ptr<PrivatePool> PrivatePools::route(driver::Stream stream) {
   return nullptr;
 }
 
+void PrivatePools::pin(BackedHeap& heap, Units offset, Units size) {
+  const std::lock_guard guard(state_.fast);
+  for (std::uint32_t slot = heap.slots.slot_of(offset); slot <= heap.slots.slot_of(offset + size - Units(1)); slot++)
+    if (heap.slots.active(slot) != vmm::kNoHandle && !heap.slots.pinned(slot)) {
+      heap.slots.set_pinned(slot, true);
+      state_.pinned_slots++;
+    }
+}
+
+void PrivatePools::mark_captured(PrivatePool& pool) {
+  if (pool.captured) return;
+  pool.captured = true;
+  for (BackedHeap* const heap : pool.heaps)
+    if (heap->space != vmm::kNoSpace)
+      for (const heap::Span& span : heap->heap.spans())
+        if (span.end > span.first) pin(*heap, span.first, span.end - span.first);
+}
+
+// The pool's graphs are gone. One that begins it anew pins what is left of it.
 void PrivatePools::unpin(PrivatePool& pool) {
+  pool.captured = false;
   for (BackedHeap* const heap : pool.heaps) {
     const std::lock_guard guard(state_.fast);
     for (std::uint32_t slot = 0; slot < heap->slots.slots(); slot++)
@@ -141,11 +166,31 @@ void PrivatePools::unpin(PrivatePool& pool) {
   }
 }
 
+void PrivatePools::part(std::vector<std::shared_ptr<Scope>>& ended) {
+  {
+    const std::lock_guard guard(scopes_lock_);
+    ended.swap(scopes_);
+  }
+  for (const auto& pool : pools_) {
+    if (!pool->has_source) continue;
+    pool->has_source = false;
+    state_.farewells.push_back(Farewell{pool->source, nullptr, 0});
+  }
+}
+
 void PrivatePools::reap() {
+  bool left = false;
   for (std::size_t i = pools_.size(); i-- > 0;) {
     PrivatePool& pool = *pools_[i];
     // A scope that is open, or a request that one has routed here and that is on its way, will still ask it: later.
-    if (pool.uses > 0 || pools_[i].use_count() > 1) continue;
+    if (pool.uses > 0) continue;
+    // Said before it is looked at: the request either sees that, or has let go of the pool already.
+    reap_waits_.store(true);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (pools_[i].use_count() > 1) {
+      left = true;
+      continue;
+    }
     {
       const std::lock_guard guard(state_.fast);
       std::erase_if(pool.heaps, [&](BackedHeap* heap) {
@@ -159,6 +204,7 @@ void PrivatePools::reap() {
     if (pool.has_source) state_.farewells.push_back(Farewell{pool.source, nullptr, 0});
     pools_.erase(pools_.begin() + static_cast<std::ptrdiff_t>(i));
   }
+  if (!left) reap_waits_.store(false);
 }
 
 }  // namespace gapless::engine

@@ -76,6 +76,14 @@ class PrivatePools {
   base::LeafLock& scopes_lock() { return scopes_lock_; }
   // Pools without uses whose blocks have all died: their heaps wait for new owners. Under the map lock.
   void reap();
+  // One of them was being asked when reap() came by: it wants to be called again. Any thread.
+  bool reap_waits() const { return reap_waits_.load(); }
+  // From now on graphs know the pool's addresses: what it has stays in place. Under the map lock.
+  void mark_captured(PrivatePool& pool);
+  void pin(BackedHeap& heap, Units offset, Units size);
+  // The allocator closes: scopes end, sources are told. Under the map lock; say_farewells() and dropping `ended` come
+  // after.
+  void part(std::vector<std::shared_ptr<Scope>>& ended);
 
  private:
   const std::shared_ptr<PrivatePool>& find_or_make(gapless_pool_id id);
@@ -83,6 +91,7 @@ class PrivatePools {
 
   DeviceState& state_;
   std::vector<std::shared_ptr<PrivatePool>> pools_;  // map lock
+  std::atomic<bool> reap_waits_{false};
   base::LeafLock scopes_lock_;
   std::vector<std::shared_ptr<Scope>> scopes_;  // innermost last
 };

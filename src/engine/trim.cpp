@@ -9,6 +9,7 @@
 #include "engine/oom.hpp"
 #include "engine/pending.hpp"
 #include "engine/segments.hpp"
+#include "vmm/unmap.hpp"
 
 namespace gapless::engine {
 
@@ -43,8 +44,9 @@ std::size_t idle_to_loose(DeviceState& state, BackedHeap& heap, std::size_t coun
   return taken;
 }
 
-// Unmaps every mapping of a loose handle, in runs. A run that the driver refuses stays as it is.
+// Unmaps every mapping of a loose handle, in runs. A run that the driver refuses is left for later.
 Status unmap_loose(DeviceState& state) {
+  std::uint64_t calls = 0;
   Result failure = Result::ok;
   for (const auto& heap : state.heaps) {
     if (heap->space == vmm::kNoSpace) continue;
@@ -62,11 +64,9 @@ Status unmap_loose(DeviceState& state) {
       while (end < heap->slots.slots() && goes(end) &&
              heap->slots.slot_address(end) == heap->slots.slot_address(end - 1) + state.granule)
         end++;
-      const Result result = state.ops.unmap(heap->slots.slot_address(slot), (end - slot) * state.granule);
-      if (result == Result::ok)
-        for (std::uint32_t s = slot; s < end; s++) state.ledger.note_unmapped(heap->space, s);
-      else
-        failure = result;
+      const Result result =
+          vmm::unmap_slots(state.ledger, state.ops, heap->space, slot, end - slot, state.granule, calls);
+      if (result != Result::ok) failure = result;
       slot = end;
     }
   }

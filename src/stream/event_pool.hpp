@@ -17,6 +17,7 @@ class EventPool {
   void give(driver::Event event);
   // Destroys the unused ones.
   void clear();
+  base::LeafLock& lock() { return lock_; }  // around fork()
 
  private:
   driver::DriverOps& ops_;

@@ -51,7 +51,7 @@ const StreamState::Closed* StreamOrder::covering(const StreamState& stream, std:
 bool StreamOrder::close(StreamState& stream, std::uint32_t stamp) {
   if (known_complete(stream, stamp) || covering(stream, stamp) != nullptr) return true;
   // An event may not be recorded on a capturing stream: it would become a node of the graph.
-  if (!reachable(stream) || capturing(stream)) return false;
+  if (!reachable(stream) || capturing(stream) || stream.epoch_ == ~0u) return false;
   driver::Event event = nullptr;
   if (stream.closed_.size() >= kLargestRing) {
     poll(stream);
@@ -68,6 +68,7 @@ bool StreamOrder::close(StreamState& stream, std::uint32_t stamp) {
     const std::lock_guard guard(fast_);
     epoch = stream.epoch_++;
   }
+  if (epoch >= kRenumberAt) worn_ = true;
   counts_.records++;
   if (ops_.event_record(device_, event, stream.handle()) != Result::ok) {
     events_.give(event);
@@ -142,6 +143,17 @@ void StreamOrder::unlearn(StreamState& waiter, std::uint32_t id) {
 void StreamOrder::forget(StreamState& stream) {
   for (const StreamState::Closed& closed : stream.closed_) events_.give(closed.event);
   stream.closed_.clear();
+}
+
+void StreamOrder::restart(const std::vector<StreamState*>& streams) {
+  for (StreamState* const stream : streams) {
+    forget(*stream);
+    stream->waited_.clear();
+    stream->complete_ = 0;
+    // What is freed on a finished stream was enqueued before its end, which is over.
+    stream->epoch_ = stream->finished_ ? 0 : 1;
+  }
+  worn_ = false;
 }
 
 }  // namespace gapless::stream

@@ -32,6 +32,7 @@ class StreamState {
 
  private:
   friend class StreamOrder;
+  friend struct StreamTestAccess;
   struct Closed {
     driver::Event event;
     std::uint32_t epoch;
@@ -87,6 +88,18 @@ class StreamOrder {
   // Gives its events back; it must not be used afterwards.
   void forget(StreamState& stream);
 
+  // Epochs are 32 bits: a process that exchanges memory a thousand times a second uses half of them up in 25 days. From
+  // then on the caller numbers anew (engine/renumber.hpp), when it next finds nobody capturing.
+  static constexpr std::uint32_t kRenumberAt = std::uint32_t{1} << 31;
+  bool worn() const { return worn_; }
+  // What a stamp of `stream` becomes.
+  static std::uint32_t renumbered(const StreamState& stream, std::uint32_t stamp) {
+    return known_complete(stream, stamp) ? 0 : 1;
+  }
+  // Epochs start again. All that is not complete lies in the present one (host_wait_all), and every stamp becomes what
+  // renumbered() says, under the same hold of the fast lock.
+  void restart(const std::vector<StreamState*>& streams);
+
   const OrderCounts& counts() const { return counts_; }
   void count_wait_edge() { counts_.wait_edges++; }
   void count_host_wait() { counts_.host_waits++; }
@@ -103,6 +116,7 @@ class StreamOrder {
   base::FastLock& fast_;
   EventPool& events_;
   OrderCounts counts_;
+  bool worn_ = false;
 };
 
 }  // namespace gapless::stream

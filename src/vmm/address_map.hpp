@@ -57,6 +57,7 @@ class AddressMap {
   // a reservation or in another segment, so that its addresses would mean two things, or beyond the map.
   Region* add_segment(driver::Address base, std::uint64_t bytes, int device, RegionOwner* owner, Units first);
   void remove_segment(Region* region);
+  base::LeafLock& lock() { return lock_; }  // around fork()
 
  private:
   GAPLESS_SLOW Region* find_segment(driver::Address address);

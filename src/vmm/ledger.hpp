@@ -69,6 +69,8 @@ class Ledger {
     return mappings > active ? mappings - active : 0;  // the two may be of different moments
   }
 
+  // After 2^32 plans a mark may be met again: a dormant mapping is then taken for a conflict once, which is only
+  // slower.
   std::uint32_t next_mark() { return ++mark_; }
 
   // Checks I2 (the part without blocks), I3, V1; throws BrokenInvariant. Cost: all slots.

@@ -56,7 +56,8 @@ class SlotTable {
 
   bool ok(std::uint32_t slot) const { return test(ok_, slot); }
   void set_ok(std::uint32_t slot, bool on) { assign(ok_, slot, on); }
-  // A mapping that set_access never reached: it may not be used, and must be unmapped before the slot is backed.
+  // A mapping that set_access never reached, or that a failed unmap may have taken away: it may not be used, and must
+  // be unmapped before the slot is backed.
   bool no_access(std::uint32_t slot) const { return test(no_access_, slot); }
   void set_no_access(std::uint32_t slot, bool on) { assign(no_access_, slot, on); }
   // The slot's handle may not leave it (captured graphs and other processes know its address).

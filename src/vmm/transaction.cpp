@@ -2,6 +2,7 @@
 #include "vmm/transaction.hpp"
 
 #include "base/check.hpp"
+#include "vmm/unmap.hpp"
 
 namespace gapless::vmm {
 
@@ -66,11 +67,13 @@ Result Transaction::unmap_conflicts() {
            ledger_.space(space_).slot_address(conflicts_[end]) ==
                ledger_.space(space_).slot_address(conflicts_[end - 1]) + granule_)
       end++;
-    if (const Result result = unmap_run(conflicts_[i], static_cast<std::uint32_t>(end - i)); result != Result::ok) {
+    const Result result = unmap_slots(ledger_, ops_, space_, conflicts_[i], static_cast<std::uint32_t>(end - i),
+                                      granule_, counts_.unmaps);
+    if (result != Result::ok) {
       failed_call_ = "cuMemUnmap";
       return result;
     }
-    for (; i < end; i++) ledger_.note_unmapped(space_, conflicts_[i]);
+    i = end;
   }
   return Result::ok;
 }

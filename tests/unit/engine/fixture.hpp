@@ -65,6 +65,16 @@ class EngineTest : public ::testing::Test {
     EXPECT_EQ(machine_->stream_create(0, {.non_blocking = true}, stream), driver::Result::ok);
     return stream;
   }
+  // What grows with the number of streams and pools: host memory is bounded where these are.
+  std::size_t host_records() {
+    std::size_t count = 0;
+    allocator->engine->for_each_device([&](DeviceAllocator& one) {
+      DeviceState& state = one.state();
+      count += state.heaps.size() + state.homes.size() + state.streams.size() + state.uses.size() +
+               state.blocks.records() + state.ledger.handle_limit() + one.pools().all().size();
+    });
+    return count;
+  }
   void validate() {
     allocator->engine->for_each_device([](DeviceAllocator& one) { one.validate(); });
     EXPECT_EQ(reserved(), machine_->physical_bytes(0));

@@ -143,5 +143,63 @@ TEST_F(LadderTest, AHopelessRequestMakesNoHandles) {
   free(kept);
 }
 
+// The hole that a large block left is carved from its front: what is moved for the first of the new blocks is followed
+// by what the next ones need, in the same two calls.
+TEST_F(LadderTest, AMissBacksTheHoleAheadOfItself) {
+  config::Options options;
+  options.slack = 1;
+  open(80 * kGiB, options);
+  void* const a = allocate(64 * kMiB);
+  void* const wall = allocate(2 * kMiB);
+  void* const c = allocate(80 * kMiB);
+  void* const last = allocate(2 * kMiB);
+  free(a);
+  void* const b = allocate(66 * kMiB);  // at the end: the granules of a's place move there, and stay busy
+  free(c);
+  const std::uint64_t physical = machine_->physical_bytes(0);
+  const std::uint64_t unmaps = faults_->calls(driver::Call::unmap);
+  const std::uint64_t grants = faults_->calls(driver::Call::set_access);
+  std::vector<void*> blocks;
+  for (int i = 0; i < 14; i++) blocks.push_back(allocate(4 * kMiB));
+  EXPECT_LE(faults_->calls(driver::Call::unmap) - unmaps, 2u) << "of 28 granules";
+  EXPECT_LE(faults_->calls(driver::Call::set_access) - grants, 2u);
+  EXPECT_EQ(machine_->physical_bytes(0), physical) << "nothing is created ahead";
+  validate();
+  for (void* const block : blocks) free(block);
+  for (void* const block : {wall, last, b}) free(block);
+  validate();
+}
+
+// cuMemUnmap fails when half of its range has gone: what is not certain to be mapped is not handed out again.
+TEST_F(LadderTest, AnUnmapThatDidHalfItsRange) {
+  config::Options options;
+  options.slack = 1;
+  open(80 * kGiB, options);
+  void* const a = allocate(64 * kMiB);
+  void* const wall = allocate(2 * kMiB);
+  free(a);
+  void* const b = allocate(66 * kMiB);
+  void* const c = allocate(80 * kMiB);
+  free(c);
+  faults_->add({.call = driver::Call::unmap, .error = driver::Result::unknown, .partial_bytes = 8 * kMiB});
+  void* out = nullptr;
+  EXPECT_EQ(try_allocate(64 * kMiB, out), GAPLESS_ERROR_DRIVER);
+  validate();
+  ASSERT_EQ(try_allocate(64 * kMiB, out), GAPLESS_OK) << gapless_last_error();
+  // Every byte of it is there.
+  for (std::uint64_t at = 0; at < 64 * kMiB; at += kGranule) {
+    driver::sim::Machine::Permission permission{};
+    EXPECT_EQ(machine_->get_access(reinterpret_cast<std::uint64_t>(out) + at, 0, permission), driver::Result::ok) << at;
+    EXPECT_EQ(permission, driver::sim::Machine::Permission::read_write) << at;
+  }
+  free(out);
+  free(wall);
+  free(b);
+  validate();
+  EXPECT_GT(machine_->violation_count(), 0u) << "only the driver itself knows which mappings are gone";
+  ASSERT_EQ(gapless_close(allocator), GAPLESS_OK);
+  allocator = nullptr;
+}
+
 }  // namespace
 }  // namespace gapless::engine

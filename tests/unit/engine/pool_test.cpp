@@ -124,6 +124,7 @@ TEST_F(PoolTest, GranulesOfACapturedPoolStayUntilItHasNoUses) {
 TEST_F(PoolTest, AThousandGraphPoolsLeaveAddressSpaceBounded) {
   open(8 * kGiB);
   std::uint64_t after_ten = 0;
+  std::size_t records_after_ten = 0;
   for (std::uint64_t i = 1; i <= 1000; i++) {
     begin({i, 0});
     void* const a = allocate(5 * kMiB);
@@ -132,8 +133,12 @@ TEST_F(PoolTest, AThousandGraphPoolsLeaveAddressSpaceBounded) {
     free(a);
     free(b);
     release({i, 0});
-    if (i == 10) after_ten = static_cast<std::uint64_t>(stats().reserved_address_bytes);
+    if (i == 10) {
+      after_ten = static_cast<std::uint64_t>(stats().reserved_address_bytes);
+      records_after_ten = host_records();
+    }
   }
+  EXPECT_LE(host_records(), records_after_ten);
   EXPECT_EQ(static_cast<std::uint64_t>(stats().reserved_address_bytes), after_ten);
   EXPECT_LE(reserved(), 16 * kMiB);
   validate();
@@ -262,6 +267,72 @@ TEST_F(PoolTest, ACheckpointComesBack) {
   end(graph);
   for (void* const block : expected) free(block);
   release(graph);
+}
+
+// Its last use ended while blocks lived; then a capture begins it again. Graphs know its old addresses as well.
+TEST_F(PoolTest, ACapturedPoolBegunAgainPinsWhatItHas) {
+  open(64 * kMiB);
+  const gapless_pool_id graph{1, 0};
+  begin(graph);
+  void* const a = allocate(20 * kMiB);
+  void* const b = allocate(20 * kMiB);
+  end(graph);
+  free(a);
+  release(graph);
+  EXPECT_EQ(stats().pinned_bytes, 0);
+  begin(graph);
+  EXPECT_EQ(stats().pinned_bytes, static_cast<std::int64_t>(40 * kMiB));
+  end(graph);
+  free(b);
+  void* out = nullptr;
+  EXPECT_EQ(try_allocate(40 * kMiB, out), GAPLESS_ERROR_OUT_OF_MEMORY);
+  release(graph);
+  validate();
+}
+
+TEST_F(PoolTest, ClosingEndsScopesAndTellsSources) {
+  open();
+  int scopes = 0;
+  Source source;
+  gapless_segment_source given = GAPLESS_STRUCT(gapless_segment_source);
+  given.user = &source;
+  given.allocate = Source::allocate;
+  given.deallocate = Source::deallocate;
+  given.destroy = Source::destroy;
+  ASSERT_EQ(gapless_pool_create(allocator, 0, {0, 3}, &given), GAPLESS_OK);
+  ASSERT_EQ(
+      gapless_pool_begin(allocator, 0, {0, 3}, everything, &scopes, [](void* user) { ++*static_cast<int*>(user); }),
+      GAPLESS_OK);
+  free(allocate(5 * kMiB));
+  EXPECT_EQ(source.allocations, 1);
+  ASSERT_EQ(gapless_close(allocator), GAPLESS_OK);
+  allocator = nullptr;
+  EXPECT_EQ(scopes, 1);
+  EXPECT_TRUE(source.destroyed);
+  EXPECT_TRUE(source.segments.empty());
+}
+
+TEST_F(PoolTest, AnOomOfAPoolSaysWhatThePoolCouldHave) {
+  open(64 * kMiB);
+  void* const elsewhere = allocate(20 * kMiB);
+  const gapless_pool_id pool{0, 5};
+  begin(pool);
+  void* const a = allocate(20 * kMiB);
+  free(a);
+  void* out = nullptr;
+  EXPECT_EQ(try_allocate(60 * kMiB, out), GAPLESS_ERROR_OUT_OF_MEMORY);
+  gapless_oom_record record = GAPLESS_STRUCT(gapless_oom_record);
+  ASSERT_EQ(gapless_last_oom(allocator, 0, &record), GAPLESS_OK);
+  EXPECT_EQ(record.pool.low, 5u);
+  const std::uint64_t could = record.largest_obtainable_bytes;
+  EXPECT_EQ(try_allocate(could + 512, out), GAPLESS_ERROR_OUT_OF_MEMORY);
+  ASSERT_EQ(try_allocate(could, out), GAPLESS_OK) << could;
+  EXPECT_EQ(pool_of(out).low, 5u);
+  free(out);
+  end(pool);
+  release(pool);
+  free(elsewhere);
+  validate();
 }
 
 }  // namespace

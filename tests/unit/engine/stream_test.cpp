@@ -6,6 +6,14 @@
 #include "fixture.hpp"
 #include "support/device_work.hpp"
 
+namespace gapless::stream {
+
+struct StreamTestAccess {
+  static void set_epoch(StreamState& stream, std::uint32_t epoch) { stream.epoch_ = epoch; }
+};
+
+}  // namespace gapless::stream
+
 namespace gapless::engine {
 namespace {
 
@@ -138,6 +146,7 @@ TEST_F(StreamTest, AStreamDestroyedWithoutAWord) {
 TEST_F(StreamTest, AThousandShortLivedStreamsLeaveNothingBehind) {
   open(8 * kGiB);
   std::uint64_t after_hundred = 0;
+  std::size_t records_after_hundred = 0;
   for (int i = 0; i < 1000; i++) {
     void* const stream = make_stream();
     void* const a = allocate(5 * kMiB, stream);
@@ -146,8 +155,12 @@ TEST_F(StreamTest, AThousandShortLivedStreamsLeaveNothingBehind) {
     free(b);
     ASSERT_EQ(gapless_forget_stream(allocator, 0, stream), GAPLESS_OK);
     ASSERT_EQ(machine_->stream_destroy(0, stream), driver::Result::ok);
-    if (i == 99) after_hundred = static_cast<std::uint64_t>(stats().reserved_address_bytes);
+    if (i == 99) {
+      after_hundred = static_cast<std::uint64_t>(stats().reserved_address_bytes);
+      records_after_hundred = host_records();
+    }
   }
+  EXPECT_LE(host_records(), records_after_hundred);
   EXPECT_LE(static_cast<std::uint64_t>(stats().reserved_address_bytes), after_hundred);
   EXPECT_LE(reserved(), 16 * kMiB);
   validate();
@@ -184,6 +197,27 @@ TEST_F(StreamTest, AFreeWhileTheUserCapturesWaitsForTheCaptureToEnd) {
   EXPECT_EQ(machine_->graph_destroy(graph), driver::Result::ok);
   ASSERT_EQ(try_allocate(60 * kMiB, out), GAPLESS_OK) << gapless_last_error();
   free(out);
+  validate();
+}
+
+// Epochs are 32 bits. Before they run out the device is waited for once and they start again.
+TEST_F(StreamTest, EpochsStartAgainBeforeTheyRunOut) {
+  config::Options options;
+  options.lending = false;
+  open_lazy(64 * kMiB, options);
+  free(used(40 * kMiB, 1));
+  free(used(40 * kMiB, 2));
+  allocator->engine->for_each_device([](DeviceAllocator& one) {
+    for (const auto& stream : one.state().streams)
+      stream::StreamTestAccess::set_epoch(*stream, stream::StreamOrder::kRenumberAt - 3);
+  });
+  void* const live = used(2 * kMiB, 1);
+  for (int i = 0; i < 20; i++) free(used(60 * kMiB, 1 + i % 2));
+  allocator->engine->for_each_device([](DeviceAllocator& one) {
+    for (const auto& stream : one.state().streams) EXPECT_LT(stream->epoch(), 100u);
+  });
+  EXPECT_GT(stats().wait_edges, 10) << "streams still hand memory over by waiting for each other";
+  free(live);
   validate();
 }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Several threads. Run under the thread sanitizer too.
 #include <atomic>
-#include <chrono>
 #include <random>
 #include <thread>
 #include <vector>
@@ -79,40 +78,6 @@ TEST_F(ThreadsTest, SeveralStreamsAndScarceMemory) {
   std::atomic<int> ooms{0};
   churn(4, 2000, 200 * kMiB, ooms, true);
   validate();
-}
-
-// With one thread held inside a driver call, others' hits and frees complete, and nobody reports a false OOM.
-TEST_F(ThreadsTest, NobodyWaitsForAnothersDriverCallToHit) {
-  using driver::Call;
-  for (const Call call : {Call::create, Call::map, Call::set_access, Call::address_reserve}) {
-    config::Options options;
-    options.slack = 4;          // the held miss creates what it needs instead of taking what the hits use
-    open(128 * kMiB, options);  // room for all of it at once: an OOM would be a false one
-    void* const warm = allocate(10 * kMiB);
-    void* const wall = allocate(4 * kMiB);  // the held miss does not fit before it
-    free(warm);
-    if (call != Call::address_reserve) free(allocate(100));
-    latency_->close(call);
-    std::thread slow([&] { free(allocate(call == Call::address_reserve ? 100 : 30 * kMiB)); });
-    latency_->wait_until_held();
-    for (int i = 0; i < 100; i++) {
-      void* const block = allocate(10 * kMiB);  // a hit
-      free(block);
-    }
-    std::thread waiting([&] {
-      void* const block = allocate(32 * kMiB);  // a miss: queues behind the other and then succeeds
-      free(block);
-    });
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    EXPECT_EQ(stats().num_ooms, 0);
-    latency_->open();
-    slow.join();
-    waiting.join();
-    free(wall);
-    validate();
-    TearDown();
-    allocator = nullptr;
-  }
 }
 
 }  // namespace

@@ -167,5 +167,15 @@ TEST_F(ArgumentsTest, RequestsBeyondTheLargestBlockFailOnAnyDevice) {
   if (out != nullptr) free(out);
 }
 
+TEST_F(ArgumentsTest, ASnapshotOfNoDevice) {
+  open();
+  free(allocate(4096));
+  gapless_snapshot_visitor visitor = GAPLESS_STRUCT(gapless_snapshot_visitor);
+  EXPECT_EQ(gapless_walk_snapshot(allocator, -1, nullptr, &visitor), GAPLESS_OK);
+  EXPECT_EQ(gapless_walk_snapshot(allocator, 0, nullptr, &visitor), GAPLESS_OK);
+  for (const int32_t device : {-2, 1, 77, 1 << 20})
+    EXPECT_EQ(gapless_walk_snapshot(allocator, device, nullptr, &visitor), GAPLESS_ERROR_INVALID_ARGUMENT) << device;
+}
+
 }  // namespace
 }  // namespace gapless::engine

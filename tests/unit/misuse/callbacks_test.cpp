@@ -208,7 +208,50 @@ TEST_F(CallbacksTest, AChildFindsTheHooksLockFree) {
   stop = true;
   busy.join();
 }
+
+// Freeing an address that is nobody's searches the list of segments, under its lock.
+TEST_F(CallbacksTest, AChildFindsTheAddressMapsLockFree) {
+  open();
+  gapless_segment_source source = GAPLESS_STRUCT(gapless_segment_source);
+  source.allocate = [](void*, int32_t, gapless_stream, std::size_t) { return reinterpret_cast<void*>(1ull << 44); };
+  ASSERT_EQ(gapless_pool_create(allocator, 0, {0, 5}, &source), GAPLESS_OK);
+  ASSERT_EQ(gapless_pool_begin(
+                allocator, 0, {0, 5}, [](void*, gapless_stream) { return 1; }, nullptr, nullptr),
+            GAPLESS_OK);
+  void* const block = allocate(4096);
+  ASSERT_EQ(gapless_pool_end(allocator, 0, {0, 5}), GAPLESS_OK);
+  std::atomic<bool> stop{false};
+  void* const nobodys = reinterpret_cast<void*>(1ull << 43);
+  std::thread busy([&] {
+    while (!stop) EXPECT_EQ(gapless_deallocate(allocator, nobodys), GAPLESS_ERROR_UNKNOWN_POINTER);
+  });
+  EXPECT_EQ(stuck_children([&] { static_cast<void>(gapless_deallocate(allocator, nobodys)); }), 0);
+  stop = true;
+  busy.join();
+  free(block);
+  EXPECT_EQ(gapless_pool_release(allocator, 0, {0, 5}), GAPLESS_OK);
+  EXPECT_EQ(gapless_pool_release(allocator, 0, {0, 5}), GAPLESS_OK);
+}
 #endif
+
+// gapless.h asks callbacks not to throw. One that does costs its own request, no other.
+TEST_F(CallbacksTest, AHookThatThrowsIsAskedAgainNextTime) {
+  open(64 * kMiB);
+  static int asked;
+  asked = 0;
+  const gapless_oom_hook hook = [](void*, const gapless_oom_record*) -> gapless_oom_answer {
+    if (++asked == 1) throw 1;
+    return GAPLESS_OOM_GIVE_UP;
+  };
+  ASSERT_EQ(gapless_add_oom_hook(allocator, hook, nullptr), GAPLESS_OK);
+  void* out = nullptr;
+  EXPECT_NE(try_allocate(65 * kMiB, out), GAPLESS_OK);
+  EXPECT_EQ(try_allocate(65 * kMiB, out), GAPLESS_ERROR_OUT_OF_MEMORY);
+  EXPECT_EQ(asked, 2);
+  EXPECT_EQ(gapless_remove_oom_hook(allocator, hook, nullptr), GAPLESS_OK);
+  free(allocate(10 * kMiB));
+  validate();
+}
 
 struct Liar {
   gapless_allocator* allocator;

@@ -211,5 +211,57 @@ TEST_F(SegmentsTest, CheckpointsOfOtherDaysAreRefusedOrHold) {
   gapless_checkpoint_destroy(nullptr);
 }
 
+// The same, and the source has nothing: no later call is needed for the pool to go.
+TEST_F(SegmentsTest, ThePoolGoesWhileItsSourceIsAskedInVain) {
+  open();
+  Source source;
+  bool ended = false;
+  source.give = [&](std::size_t) -> void* {
+    if (!ended) end();
+    ended = true;
+    return nullptr;
+  };
+  begin(source);
+  void* out = nullptr;
+  EXPECT_EQ(try_allocate(4096, out), GAPLESS_ERROR_OUT_OF_MEMORY);
+  EXPECT_EQ(source.destroyed, 1);
+}
+
+// The scope is ended after the pool's last use was released.
+TEST_F(SegmentsTest, ThePoolGoesWithItsScope) {
+  open();
+  Source source;
+  begin(source);
+  EXPECT_EQ(gapless_pool_release(allocator, 0, kPool), GAPLESS_OK);
+  EXPECT_EQ(gapless_pool_release(allocator, 0, kPool), GAPLESS_OK);
+  EXPECT_EQ(source.destroyed, 0);
+  EXPECT_EQ(gapless_pool_end(allocator, 0, kPool), GAPLESS_OK);
+  EXPECT_EQ(source.destroyed, 1);
+}
+
+// A source that allocates from the allocator on a thread that is routed to its own pool would ask itself for ever.
+TEST_F(SegmentsTest, ASourceThatAsksItsOwnPool) {
+  open();
+  Source source;
+  int refused = 0;
+  source.give = [&](std::size_t bytes) -> void* {
+    void* inner = nullptr;
+    EXPECT_EQ(try_allocate(4096, inner), GAPLESS_ERROR_BUSY) << gapless_last_error();
+    EXPECT_EQ(inner, nullptr);
+    refused++;
+    const std::uint64_t at = source.next;
+    source.next += bytes + kGranule;
+    return reinterpret_cast<void*>(at);
+  };
+  begin(source);
+  void* const block = allocate(4096);
+  EXPECT_EQ(refused, 1);
+  free(block);
+  end();
+  EXPECT_EQ(gapless_trim(allocator, 0, {0, 0}, 0, nullptr), GAPLESS_OK);
+  EXPECT_EQ(source.given, source.taken);
+  EXPECT_EQ(source.destroyed, 1);
+}
+
 }  // namespace
 }  // namespace gapless::engine
