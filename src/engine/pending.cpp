@@ -173,7 +173,11 @@ void poll_pending(DeviceState& state) {
   }
 }
 
-std::size_t settle_pending(DeviceState& state, Settle how) {
+std::size_t settle_pending(DeviceState& state, Settle how, Result* failure) {
+  const auto waited = [&](Result result) {
+    if (result != Result::ok && failure != nullptr) *failure = result;
+    return result == Result::ok;
+  };
   std::deque<PendingFree> taken;
   {
     const std::lock_guard guard(state.fast);
@@ -184,7 +188,7 @@ std::size_t settle_pending(DeviceState& state, Settle how) {
   bool device_is_idle = false;
   if (how == Settle::wait && std::any_of(taken.begin(), taken.end(), [](const auto& p) { return p.needs_device; })) {
     state.order.count_host_wait();
-    device_is_idle = state.ops.device_synchronize(state.device) == Result::ok;
+    device_is_idle = waited(state.ops.device_synchronize(state.device));
   }
   for (PendingFree& pending : taken) {
     if (!pending.deferred.empty()) record_deferred(state, pending);
@@ -194,9 +198,8 @@ std::size_t settle_pending(DeviceState& state, Settle how) {
       for (std::size_t i = 0; i < pending.events.size(); i++) state.order.count_wait_edge();
     } else if (how == Settle::wait && pending.deferred.empty() && (!pending.needs_device || device_is_idle)) {
       state.order.count_host_wait();
-      done = std::all_of(pending.events.begin(), pending.events.end(), [&](driver::Event event) {
-        return state.ops.event_synchronize(state.device, event) == Result::ok;
-      });
+      done = std::all_of(pending.events.begin(), pending.events.end(),
+                         [&](driver::Event event) { return waited(state.ops.event_synchronize(state.device, event)); });
     }
     if (!done) {
       left.push_back(std::move(pending));

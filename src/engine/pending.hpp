@@ -23,7 +23,8 @@ enum class Settle {
   order,  // by wait edges on the heaps' streams; never waits
   wait    // the host waits for what cannot be ordered
 };
-// Turns pending frees into free blocks. Returns how many. Under the map lock.
-std::size_t settle_pending(DeviceState& state, Settle how);
+// Turns pending frees into free blocks. Returns how many. Where the driver refuses a wait, the frees stay pending and
+// `failure`, if given, says why. Under the map lock.
+std::size_t settle_pending(DeviceState& state, Settle how, driver::Result* failure = nullptr);
 
 }  // namespace gapless::engine

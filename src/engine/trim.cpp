@@ -103,7 +103,8 @@ Status release_loose(DeviceState& state, std::uint64_t& released) {
 
 Status trim(DeviceState& state, PrivatePools& pools, PrivatePool* pool, std::uint64_t keep, std::uint64_t& released) {
   released = 0;
-  settle_pending(state, Settle::wait);
+  Result settling = Result::ok;
+  settle_pending(state, Settle::wait, &settling);
   // Memory goes back to the device only when nothing uses it any more: what cannot be waited for now is left.
   const Status waited = wait_for_everything(state);
   reap_orphans(state);
@@ -125,6 +126,8 @@ Status trim(DeviceState& state, PrivatePools& pools, PrivatePool* pool, std::uin
   const Status given = release_loose(state, released);
   if (unmapped != Status::ok) return unmapped;
   if (given != Status::ok) return given;
+  if (settling != Result::ok)
+    return base::fail_driver("cuEventSynchronize", static_cast<int>(settling), state.ops.result_name(settling));
   // Memory that a capture keeps is not idle; memory that the driver would not wait for may be.
   return waited == Status::in_capture ? Status::ok : waited;
 }

@@ -56,6 +56,24 @@ TEST_F(TrimTest, AFailedReleaseIsCountedAndUsedAgain) {
   validate();
 }
 
+// Found by Programs.SurviveDriverFailures: the block stayed pending, its granule with it, and the trim said that all
+// was well.
+TEST_F(TrimTest, AFreeThatTheDriverWouldNotWaitForIsSaid) {
+  open();
+  void* const reader = make_stream();
+  void* const block = allocate(10 * kMiB);
+  ASSERT_EQ(gapless_record_stream(allocator, block, reader), GAPLESS_OK);
+  faults_->add({.call = driver::Call::event_record, .error = driver::Result::unknown});
+  free(block);
+  faults_->add({.call = driver::Call::device_synchronize, .error = driver::Result::unknown});
+  std::size_t released = 0;
+  EXPECT_EQ(gapless_trim(allocator, 0, {0, 0}, 0, &released), GAPLESS_ERROR_DRIVER);
+  EXPECT_EQ(machine_->physical_bytes(0), 10 * kMiB);
+  ASSERT_EQ(gapless_trim(allocator, 0, {0, 0}, 0, &released), GAPLESS_OK);
+  EXPECT_EQ(machine_->physical_bytes(0), 0u);
+  validate();
+}
+
 TEST_F(TrimTest, WarmUpBacksMemoryAhead) {
   open();
   ASSERT_EQ(gapless_warm_up(allocator, 0, nullptr, 100 * kMiB), GAPLESS_OK);
