@@ -2,8 +2,9 @@
 // Recorded loops from end to end, again and again: what is live at the end of a pass is freed before the next. The
 // first pass, which makes the memory, is not timed. Time is per pass; the counter has nanoseconds for each pair.
 //
-// call_percentiles times each allocation and each free by itself, in passes that make no driver call. The clock's own
-// time is in the figures, and stands beside them.
+// call_percentiles times each allocation and each free by itself, after passes that settle the layout. The clock's own
+// time is in the figures, and stands beside them; so does the number of driver calls: where it is not 0, the calls that
+// made them are in the figures too.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
