@@ -105,7 +105,10 @@ def _fingerprint(torch: Torch, sources: pathlib.Path, headers: pathlib.Path, lib
 
 
 def _cache() -> pathlib.Path:
-    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    try:
+        base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    except RuntimeError as error:
+        raise BuildError(f"{error} XDG_CACHE_HOME names a folder for what is compiled") from error
     return pathlib.Path(base) / "gapless" / "torch"
 
 
@@ -120,9 +123,9 @@ def compiled(torch: Torch) -> pathlib.Path | None:
     """The library that was compiled for `torch` from the present sources, if there is one."""
     try:
         path = cached(torch)
-    except BuildError:  # no sources: nothing was made from them
+        return path if path.is_file() else None
+    except OSError:  # no sources, no home, or one that cannot be read: nothing of ours is there
         return None
-    return path if path.is_file() else None
 
 
 def is_allowed() -> bool:
@@ -207,7 +210,7 @@ def main(force: bool) -> int:
         return 1
     try:
         print(build(torch, force=force))
-    except BuildError as error:
+    except OSError as error:
         print(f"gapless: build-torch: {error}", file=sys.stderr)
         return 1
     return 0

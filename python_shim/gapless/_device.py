@@ -135,6 +135,15 @@ def _prototypes() -> ctypes.CDLL:
     return core
 
 
+def behind(device) -> Device | NoDevice:
+    """That of a torch.device; "cuda" without a number is the current one, as in PyTorch."""
+    if device.type != "cuda":
+        return NoDevice()
+    import torch
+
+    return of(device.index if device.index is not None else torch.cuda.current_device())
+
+
 def of(ordinal: int) -> Device | NoDevice:
     """The device of that number; NoDevice unless gapless is PyTorch's allocator and CUDA has been started."""
     try:

@@ -39,6 +39,11 @@ class Counts:
     set_aside: int = 0
 
 
+def _ranks() -> int:
+    dist = torch.distributed
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
 class Elastic:
     """See :func:`elastic`."""
 
@@ -56,6 +61,7 @@ class Elastic:
         self._buffers = Buffers(model) if model is not None else None
         self._sizing: Sizing | None = None
         self._sequence = 0
+        self._micro = 0
         self.counts = Counts()
 
     def _device_of_parameters(self) -> torch.device:
@@ -74,6 +80,8 @@ class Elastic:
         rewind = Rewind(self._device, self._buffers)
         while True:
             samples = self._samples(batch)
+            if samples == 0:
+                raise ValueError("the batch has no samples")
             per_sample = self._units(batch) / samples
             size = sizing.begin(samples, per_sample)
             if self._agreement is not None:
@@ -93,10 +101,7 @@ class Elastic:
     def _start(self) -> Sizing:
         if self._sizing is None:
             # Only now has CUDA been started for certain.
-            ordinal = self._device.index if self._device.index is not None else (
-                torch.cuda.current_device() if self._device.type == "cuda" else 0)
-            core = _device.of(ordinal) if self._device.type == "cuda" else _device.NoDevice()
-            self._sizing = Sizing(core, own_label("train"))
+            self._sizing = Sizing(_device.behind(self._device), own_label("train"))
         return self._sizing
 
     def _until_it_fits(self, batch, samples, per_sample, size, sizing, rewind):
@@ -109,6 +114,10 @@ class Elastic:
                 return self._attempt(batch, samples, per_sample, size, sizing), size
             except Exception as raised:
                 if not _oom_errors.is_oom(raised, self._oom_sequence(sizing) > self._sequence):
+                    raise
+                if self._agreement is None and _ranks() > 1:
+                    # The others wait in the collectives of this attempt: to begin another would not meet them.
+                    raised.add_note("gapless: not done again in smaller pieces: there are several ranks, and no agreement= was given")
                     raise
                 error = raised
             # Outside of the except block the frames can be let go, and with them the attempt's tensors.
@@ -128,6 +137,7 @@ class Elastic:
             size = sizing.failed(failed_size, per_sample, record)
 
     def _attempt(self, batch, samples, per_sample, size, sizing) -> torch.Tensor:
+        self._micro = size
         total_weight = self._weight(batch)
         done, pieces = 0, 0
         total: torch.Tensor | None = None
@@ -144,10 +154,13 @@ class Elastic:
             whole = count == samples
             piece = batch if whole else self._split(batch, done, done + count)
             share = 1.0 if whole else self._weight(piece) / total_weight if total_weight else 0.0
-            if share == 0.0 and not last:
+            if share == 0.0 and (total_weight or not last):
                 # Nothing of it counts, and a mean over nothing is no number.
                 done += count
                 continue
+            if not last and hasattr(self._model, "no_sync"):
+                # Pieces that are left out synchronise nothing.
+                last = self._weight(self._split(batch, done + count, samples)) == 0
             with self._unsynchronised(not last):
                 loss = self._step_fn(piece)
                 part = loss if whole else loss * share
@@ -257,7 +270,8 @@ def elastic(step_fn: Callable[[Any], torch.Tensor], *, optimizer: torch.optim.Op
     reduce(batch): a smaller form of a batch of which not one sample fits (a shorter maximum length), or None.
     on_unfit: 'stop' raises BatchDoesNotFit for such a batch, 'set_aside' goes on; it is written to `folder` either way, and with
         it, or after an OOM in the optimizer's step, a report (text on stderr, JSON).
-    agreement: a gapless.Agreement when several ranks must take pieces of one size.
+    agreement: a gapless.Agreement when several ranks must take pieces of one size. Without it an OOM on one of several ranks is
+        raised: the others wait in its collectives.
 
     An OOM inside the optimizer's step is raised: the batch is not repeated. Without gapless it works too, by halving.
     Not thread-safe; one call at a time.

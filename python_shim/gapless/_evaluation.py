@@ -23,9 +23,10 @@ class ElasticEvaluation:
     def __call__(self, batch: Any) -> list[tuple[int, Any]]:
         """(samples, result) of each piece, in the order of the batch. A piece that is done is never done again."""
         if self._sizing is None:
-            index = self._device.index if self._device.index is not None else 0
-            self._sizing = Sizing(_device.of(index) if self._device.type == "cuda" else _device.NoDevice(), self._label)
+            self._sizing = Sizing(_device.behind(self._device), self._label)
         sizing, samples = self._sizing, self._samples(batch)
+        if samples == 0:
+            return [(0, self._function(batch))]
         per_sample = self._units(batch) / samples
         results: list[tuple[int, Any]] = []
         done = 0

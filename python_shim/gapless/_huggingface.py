@@ -22,6 +22,9 @@ def elastic_trainer(trainer):
     What the Trainer calls a batch stays what it is, and with it the effective batch, the schedule and the step count; it is run
     in smaller pieces when it does not fit. After an OOM the gradients, random numbers and buffers go back to where the
     optimizer's step began, and all its batches so far are done again. Evaluation is cut into pieces of its own.
+    A trainer with a compute_loss of its own must set loss_is_scaled_for_ga (False: the loss is a mean over the batch, True: it is
+    normalised by num_items_in_batch); otherwise, and where the samples of a batch cannot be told, a batch that does not fit is an
+    error as before, with a note that says why it was not cut.
     One process only; auto_find_batch_size stays as it was set, and has nothing left to do.
     """
     _TrainerSteps(trainer)
@@ -37,23 +40,19 @@ class _TrainerSteps:
         self._evaluation: ElasticEvaluation | None = None
         self._done: list = []  # batches since the optimizer's last step
         self._rewind: Rewind | None = None
+        self._begun: tuple | None = None  # the Trainer's state and its step that `_done` and `_rewind` belong to
         self._buffers: Buffers | None = None
         self._share: float | None = None
+        self._micro, self._per_sample, self._whole = 0, 1.0, ""
         self.failures = 0
         trainer.training_step = types.MethodType(lambda _, *a, **k: self._step(*a, **k), trainer)
         trainer.compute_loss = types.MethodType(lambda _, *a, **k: self._loss(*a, **k), trainer)
         trainer.prediction_step = types.MethodType(lambda _, *a, **k: self._predict(*a, **k), trainer)
         trainer.gapless = self
-        register_optimizer_step_post_hook(self._stepped)
 
     @property
     def evaluation_failures(self) -> int:
         return self._evaluation.failures if self._evaluation is not None else 0
-
-    def _stepped(self, optimizer, _args, _kwargs) -> None:
-        if getattr(self._trainer.optimizer, "optimizer", self._trainer.optimizer) is optimizer:
-            self._done.clear()
-            self._rewind = None
 
     # ---- training
 
@@ -70,9 +69,12 @@ class _TrainerSteps:
             return self._training_step(model, inputs, num_items_in_batch)
         device = self._trainer.args.device
         if self._sizing is None:
-            self._sizing = Sizing(_device.of(device.index or 0) if device.type == "cuda" else _device.NoDevice(), own_label("train"))
+            self._sizing = Sizing(_device.behind(device), own_label("train"))
             self._buffers = Buffers(model)
-        if self._rewind is None:
+        # The count of steps, not the optimizer's hook: a step that a GradScaler leaves out ends one too, and LOMO has none.
+        state = self._trainer.state
+        if self._begun is None or self._begun[0] is not state or self._begun[1] != state.global_step:
+            self._begun = (state, state.global_step)
             self._rewind = Rewind(device, self._buffers)
             self._done.clear()
         most = None
@@ -88,7 +90,11 @@ class _TrainerSteps:
                 self._done.append((inputs, num_items_in_batch))
                 return loss
             except Exception as raised:
-                if self._micro <= 1 or not _oom_errors.is_oom(raised, self._sequence() > sequence):
+                if not _oom_errors.is_oom(raised, self._sequence() > sequence):
+                    raise
+                if self._whole:
+                    raised.add_note(f"gapless: the batch was not cut into pieces: {self._whole}")
+                if self._micro <= 1:
                     raise
                 error = raised
             _oom_errors.let_go(error)
@@ -105,17 +111,37 @@ class _TrainerSteps:
         record = self._sizing.device.last_oom()
         return record["sequence"] if record else 0
 
+    def _adds_up(self, items) -> bool | None:
+        """Whether losses of parts add up to that of the batch, being divided by the items of all. False: they are means, and must be
+        weighted. None: nobody says."""
+        said = getattr(self._trainer, "loss_is_scaled_for_ga", None)
+        if said is not None:
+            return None if said and items is None else said
+        import transformers
+
+        if getattr(self._compute_loss, "__func__", None) is not transformers.Trainer.compute_loss:
+            return None
+        if items is None:
+            return None if self._trainer.compute_loss_func is not None else False
+        return bool(self._trainer.model_accepts_loss_kwargs or self._trainer.compute_loss_func is not None)
+
     def _in_pieces(self, model, inputs, items, most_units):
         """The Trainer's own step on parts of the batch. `most_units`: what the last failure left of hope."""
-        samples = _batches.samples(inputs)
+        adds_up, samples = self._adds_up(items), _samples(inputs)
+        kind, first = self._sizing.label, not self._done
+        self._whole = ""
+        if adds_up is None:
+            self._whole = "whether losses of parts add up is not known; loss_is_scaled_for_ga of the trainer says it"
+        elif not samples:
+            self._whole = "how many samples it has is not clear"
+        if self._whole:
+            self._micro = 0
+            self._sizing.device.mark_step(kind if first else kind + "+", _batches.units(inputs) if samples else 0)
+            return self._training_step(model, inputs, items)
         self._per_sample = per_sample = _batches.units(inputs) / samples
-        # A loss that is divided by the items of the whole batch adds up by itself; a mean must be weighted.
-        adds_up = items is not None and (self._trainer.model_accepts_loss_kwargs or self._trainer.compute_loss_func is not None)
-        weight = _batches.samples
-        if not adds_up and "labels" in inputs and inputs["labels"].dim() == 2:
-            weight = _batches.tokens
-        total, done, result, first = None, 0, None, not self._done
-        kind = self._sizing.label
+        labels = inputs.get("labels")
+        weight = _batches.tokens if not adds_up and labels is not None and labels.dim() == 2 else _batches.samples
+        total, done, result = None, 0, None
         size = self._sizing.begin(samples, per_sample, kind if first else kind + "+")
         if most_units is not None:
             size = max(1, min(size, int(most_units / per_sample)))
@@ -131,7 +157,12 @@ class _TrainerSteps:
             piece = inputs if count == samples else _batches.split(inputs, done, done + count)
             if count < samples and not adds_up:
                 whole_weight = whole_weight or weight(inputs)
-                self._share = weight(piece) / whole_weight if whole_weight else 0.0
+                share = weight(piece) / whole_weight if whole_weight else 0.0
+                if share == 0.0 and (whole_weight or done + count < samples):
+                    # Nothing of it counts, and a mean over nothing is no number.
+                    done += count
+                    continue
+                self._share = share
             done += count
             try:
                 result = self._training_step(model, piece, items)
@@ -146,7 +177,9 @@ class _TrainerSteps:
         device = self._trainer.args.device
         if self._evaluation is None:
             self._evaluation = ElasticEvaluation(None, device=device)
-        samples = _batches.samples(inputs)
+        samples = _samples(inputs)
+        if not samples:
+            return self._prediction_step(model, inputs, prediction_loss_only, ignore_keys)
         joined = _Joined(samples)
 
         def predict(piece):
@@ -167,6 +200,19 @@ class _TrainerSteps:
             return pieces[0][1]
         losses = [loss * (count / samples) for count, loss in pieces if loss is not None]
         return (sum(losses) if losses else None, *joined.result())
+
+
+def _samples(inputs) -> int:
+    """The samples of a Trainer's batch; 0 where that is not clear, or where something belongs to the samples that cannot be cut."""
+    try:
+        samples = _batches.samples(inputs)
+    except ValueError:
+        return 0
+    for name, value in inputs.items():
+        texts = isinstance(value, (list, tuple)) and len(value) == samples and next(_batches.tensors(value), None) is None
+        if texts or (name == "labels" and value is not None and not isinstance(value, torch.Tensor)):
+            return 0
+    return samples
 
 
 class _Joined:

@@ -22,7 +22,7 @@ def install(*, strict: bool = False) -> bool:
     Starts neither CUDA nor a thread: processes may still be forked. May be called again.
     """
     try:
-        installed = _libraries.torch_library().gapless_torch_install() in (0, 1)
+        installed = _libraries.torch_library(build=True).gapless_torch_install() in (0, 1)
         reason = "refused; the line on stderr says why"
     except OSError as error:
         installed = False

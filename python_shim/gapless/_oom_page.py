@@ -73,7 +73,7 @@ def page(record: dict, model: torch.nn.Module | None = None, optimizer: torch.op
     """The text and what it was made from."""
     lines = [
         f"gapless: out of memory on device {record['device']}: {_gib(record['rounded_bytes'])} wanted, at most "
-        f"{_gib(record['largest_obtainable_bytes'])} can be had: {SENTENCES[record['verdict']]}.",
+        f"{_gib(record['largest_obtainable_bytes'])} can be had: {SENTENCES.get(record['verdict'], 'for a reason that this version does not know')}.",
         f"  live {_gib(record['live_bytes'])}, reserved {_gib(record['reserved_bytes'])}, of the device's "
         f"{_gib(record['driver_total_bytes'])} {_gib(record['driver_free_bytes'])} free, held outside of this process "
         f"{_gib(record['other_process_bytes'])}, waiting for streams {_gib(record['pending_bytes'])}",

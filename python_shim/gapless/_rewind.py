@@ -5,6 +5,7 @@ import random
 import sys
 
 import torch
+from torch.nn.modules.batchnorm import _NormBase
 
 
 class Rewind:
@@ -33,26 +34,34 @@ class Rewind:
 
 
 class Buffers:
-    """The buffers of a model (BatchNorm's running figures) that training changes. Most buffers never change (masks, rotary
-    tables): all are kept on the host for two steps, and from then on
-    those that were seen to change."""
+    """The buffers of a model (BatchNorm's running figures). Most never change (masks, rotary tables): the host has a copy of each, made
+    anew only where its version says that it changed. Normalisation with running figures changes them without a new version."""
 
     def __init__(self, model: torch.nn.Module) -> None:
-        self._watched = list(model.buffers())
-        self._kept: list[tuple[torch.Tensor, torch.Tensor, int]] = []
-        self._changed: set[int] = set()
-        self._steps = 0
+        self._model = model
+        # By place: the tensor that was there when the step began, its copy, and its version then (None: it does not tell).
+        self._kept: dict[tuple[torch.nn.Module, str], tuple[torch.Tensor, torch.Tensor, int | None]] = {}
 
     def keep(self) -> None:
-        self._changed |= {id(buffer) for buffer, _, version in self._kept if buffer._version != version}
-        if self._steps == 2:
-            self._watched = [buffer for buffer in self._watched if id(buffer) in self._changed]
-        self._steps += 1
-        with torch.no_grad():
-            self._kept = [(buffer, buffer.detach().to("cpu", copy=True), buffer._version) for buffer in self._watched]
+        before, self._kept = self._kept, {}
+        copies: dict[int, torch.Tensor] = {}  # of a tensor in several places, one
+        for module in self._model.modules():
+            tells = not isinstance(module, _NormBase)
+            for name, buffer in module._buffers.items():
+                if buffer is None:
+                    continue
+                version = buffer._version if tells else None
+                old, copy, old_version = before.get((module, name), (None, None, None))
+                if old is not buffer or version is None or old_version != version:
+                    copy = copies.get(id(buffer))
+                    if copy is None:
+                        copy = copies[id(buffer)] = buffer.detach().to("cpu", copy=True)
+                self._kept[module, name] = (buffer, copy, version)
 
     def put_back(self) -> None:
         with torch.no_grad():
-            for buffer, value, version in self._kept:
-                if buffer._version != version:
-                    buffer.copy_(value)
+            for (module, name), (buffer, copy, version) in self._kept.items():
+                if version is None or buffer._version != version:
+                    buffer.copy_(copy)
+                if module._buffers.get(name) is not buffer:
+                    module._buffers[name] = buffer

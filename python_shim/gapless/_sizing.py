@@ -24,9 +24,8 @@ def even(samples: int, most: int) -> int:
 class Sizing:
     """For one kind of step (a label). A sample of this batch has `per_sample` units."""
 
-    def __init__(self, device: "_device.Device | _device.NoDevice", label: str, most_units: int | None = None) -> None:
+    def __init__(self, device: "_device.Device | _device.NoDevice", label: str) -> None:
         self.device, self.label = device, label
-        self.most_units = most_units
         self._tried: int | None = None  # units that worked after a failure, where there is no forecast
         self._clean = 0
 
@@ -34,8 +33,6 @@ class Sizing:
         """Marks the step and says how many of its samples should be tried at once."""
         self.device.mark_step(label or self.label, round(samples * per_sample))
         size = samples
-        if self.most_units is not None:
-            size = min(size, max(1, int(self.most_units / per_sample)))
         prediction = self.device.forecast(round(size * per_sample))
         if prediction is not None:
             said = prediction.suggestion
@@ -62,6 +59,5 @@ class Sizing:
         # A rehearsed failure, or none of gapless's: nothing is known but that it failed.
         smaller = int(said / per_sample) if said else size // 2
         smaller = max(1, min(smaller, size - 1))
-        if self.most_units is None or not said:
-            self._tried, self._clean = round(smaller * per_sample), 0
+        self._tried, self._clean = round(smaller * per_sample), 0
         return smaller

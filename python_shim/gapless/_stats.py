@@ -17,7 +17,10 @@ def stats(device: int | None = None) -> dict[str, int]:
     "reserved_address_bytes" (gapless.h says what they count). Empty before CUDA is in use, as PyTorch's are.
     Raises RuntimeError when gapless is not the allocator or does not know the device.
     """
-    library = _libraries.torch_library()
+    try:
+        library = _libraries.torch_library()
+    except OSError as error:
+        raise RuntimeError(f"gapless is not PyTorch's CUDA allocator in this process: {error}") from error
     if library.gapless_torch_is_installed() != 1:
         raise RuntimeError("gapless is not PyTorch's CUDA allocator in this process")
     allocator = library.gapless_torch_core()

@@ -70,12 +70,13 @@ def _with_torch_library(environment: dict[str, str]) -> dict[str, str]:
         return environment
     try:
         library = _libraries.torch_library_path(torch)
-        beside = library.parent == _libraries.library_dir()
-        return environment if beside else environment | {"GAPLESS_TORCH_LIBRARY": str(library)}
+        if library.parent != _libraries.library_dir():
+            return environment | {"GAPLESS_TORCH_LIBRARY": str(library)}
     except _libraries.LibraryNotFound as error:
         # The program runs all the same, on PyTorch's allocator; the preload says so too if it gets that far.
         print(f"gapless: {error}", file=sys.stderr)
-        return environment
+    # Runs may be nested, and the outer one's PyTorch another.
+    return {name: value for name, value in environment.items() if name != "GAPLESS_TORCH_LIBRARY"}
 
 
 def run(arguments: argparse.Namespace) -> int:

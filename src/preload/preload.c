@@ -92,11 +92,13 @@ static void install(void) {
     warn("%s: %s", path, why);
     return;
   }
-  /* `gapless run` says where a library is that was compiled for this very PyTorch. */
+  /* `gapless run` says where a library is that was compiled for its PyTorch; a child may have another one. */
+  char name[64];
+  (void)snprintf(name, sizeof name, "libgapless_torch%u.%u.so", major, minor);
   const char* compiled = getenv("GAPLESS_TORCH_LIBRARY");
-  int length = compiled != NULL && *compiled != '\0'
-                   ? snprintf(path, sizeof path, "%s", compiled)
-                   : snprintf(path, sizeof path, "%s/libgapless_torch%u.%u.so", folder, major, minor);
+  const char* file = compiled == NULL ? NULL : strrchr(compiled, '/');
+  int length = file != NULL && strcmp(file + 1, name) == 0 ? snprintf(path, sizeof path, "%s", compiled)
+                                                           : snprintf(path, sizeof path, "%s/%s", folder, name);
   if ((size_t)length >= sizeof path) {
     warn("its folder's path is too long");
     return;

@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+from gapless import _build_torch
 
 LIBRARIES = pathlib.Path(os.environ["GAPLESS_LIBRARY_DIR"])
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -138,6 +139,49 @@ def test_one_compiled_here_comes_before_the_prebuilt(place):
     assert place.run(*asked) == (0, "", "")
     path = place.run("build-torch")[1]
     assert place.run(*asked) == (0, path, "")
+
+
+def test_a_nested_run_forgets_the_outer_one_s_library(place):
+    place.set_version("2.11.7")
+    if not (LIBRARIES / "libgapless_torch2.11.so").exists():
+        pytest.skip("this build has no library for PyTorch 2.11")
+    asked = ("run", "--", "sh", "-c", "echo $GAPLESS_TORCH_LIBRARY")
+    assert place.run(*asked, GAPLESS_TORCH_LIBRARY="/elsewhere/libgapless_torch2.11.so") == (0, "", "")
+
+
+def test_questions_compile_nothing(place):
+    source = """
+import sys, types
+sys.modules['torch'] = types.ModuleType('torch')
+import gapless
+from gapless import _device
+print(gapless.is_installed(), type(_device.of(0)).__name__)
+try:
+    gapless.stats()
+except RuntimeError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", source], env=place.environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "False NoDevice"), done.stderr
+    assert "gapless is not PyTorch's CUDA allocator" in done.stdout
+    assert place.commands() == []
+
+
+def test_a_home_that_cannot_be_used_is_no_obstacle(monkeypatch):
+    torch = _build_torch.Torch("2.11.0", ROOT)
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(pathlib.Path, "home", no_home)
+    assert _build_torch.compiled(torch) is None
+    with pytest.raises(_build_torch.BuildError, match="XDG_CACHE_HOME"):
+        _build_torch.build(torch)
+    def forbidden(_torch):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(_build_torch, "cached", forbidden)
+    assert _build_torch.compiled(torch) is None
 
 
 def test_it_can_be_forbidden(place):

@@ -102,6 +102,7 @@ def test_an_oom_record(tmp_path, capsys):
     found = {name: value.strip() for name, value in figures(out).items()}
     assert (found["device"], found["requested"], found["limit"], found["its label"]) == ("3", "4.0 MiB", "none", "train")
     assert "phase" not in found
+    assert "limit" in shown(tmp_path, capsys, {"record": {"requested_bytes": 1, "live_bytes": 1, "verdict": "limit"}, "levers": []}).out
 
 
 @pytest.mark.parametrize(("data", "why"), [

@@ -2,6 +2,7 @@
 """The Python package without PyTorch or a GPU: finding libraries, layouts, what importing it does."""
 
 import ctypes
+import mmap
 import os
 import pathlib
 import subprocess
@@ -84,3 +85,14 @@ def test_what_is_not_found_is_said(monkeypatch, tmp_path):
     monkeypatch.delenv("GAPLESS_LIBRARY_DIR")
     with pytest.raises(_libraries.LibraryNotFound, match="libgapless.so not found in .*nowhere.*; set GAPLESS_LIBRARY_DIR"):
         _libraries.library_dir()
+
+
+def test_the_loaded_library_is_found_by_its_mapping(tmp_path):
+    path = tmp_path / "a folder" / "libgapless_torch2.99.so"
+    path.parent.mkdir()
+    path.write_bytes(b"x" * 4096)
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ):
+        assert _libraries._mapped("libgapless_torch") == [path]
+        path.unlink()
+        assert _libraries._mapped("libgapless_torch") == [path]
+    assert _libraries._mapped("libgapless_torch") == []

@@ -30,6 +30,8 @@ def mib(size: int) -> str:
 def sections(data: object, *, top: int, frames: int) -> list[Section]:
     """Raises NotReadable for data of no known kind."""
     if isinstance(data, dict):
+        if isinstance(data.get("record"), dict):
+            data = data["record"]  # what an elastic step writes: more than the record
         if "segments" in data:
             return _of_snapshot(data["segments"], top, frames)
         if "requested_bytes" in data and "live_bytes" in data:

@@ -7,6 +7,7 @@ import json
 import gapless
 import pytest
 import torch
+from gapless import cli
 from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments
 
 MIB = 1 << 20
@@ -110,6 +111,8 @@ def test_one_sample_too_many_for_the_device(tmp_path, capsys):
     assert found["consumers"]["weights"] == sum(p.numel() * 4 for p in set(model.parameters())) + sum(
         b.numel() * b.element_size() for b in model.buffers())
     assert [one["saves"] > 0 for one in found["levers"]]
+    assert cli.main(["report", str(report)]) == 0
+    assert "out of memory" in capsys.readouterr().out
     assert len(list(tmp_path.glob("*.pt"))) == 1
     assert step(batch_of(0)) is not None
 

@@ -123,3 +123,23 @@ def test_nothing_else_is_exported(library, allowed):
     exported = [line.split()[2] for line in symbols.splitlines() if line.split()[1] != "u"]
     assert exported
     assert [name for name in exported if not name.startswith(allowed)] == []
+
+
+def test_a_compiled_library_beside_the_preloaded_one(device, copied_libraries):
+    """PyTorch runs on the prebuilt one: questions are put to that, whichever would be chosen anew."""
+    source = """
+import pathlib, torch
+from gapless import _build_torch
+import gapless
+torch.ones(1000, device='cuda')
+_build_torch.compiled = lambda torch: pathlib.Path(%r)
+print(gapless.is_installed(), gapless.stats(0)['allocated_bytes.all.peak'] > 0)
+""" % str(copied_libraries.libraries / "libgapless_torch2.11.so")
+    done = device.python(source, preload=True)
+    assert (done.returncode, done.stdout.split()) == (0, ["True", "True"]), done.stderr
+
+
+def test_a_library_for_another_pytorch_is_passed_by(device):
+    done = device.python("import torch, gapless; torch.ones(1, device='cuda'); print(gapless.is_installed())", preload=True,
+                         environment={"GAPLESS_TORCH_LIBRARY": "/elsewhere/libgapless_torch2.10.so"})
+    assert (done.returncode, done.stdout.split(), warnings_of(done)) == (0, ["True"], []), done.stderr
