@@ -52,6 +52,7 @@ void free_all(DeviceState& state, BackedHeap& heap, Restored& out) {
     // What other streams do with it now is the caller's to order: the pool's graphs decide what runs.
     static_cast<void>(take_uses(state, id));
     note_block(state, GAPLESS_EVENT_FREE_REQUESTED, heap, id);
+    note_death(state, heap, id);
     note_free_completed(state, heap, id);
     heap.heap.free(id, heap.stream->epoch());
   }
@@ -98,6 +99,7 @@ Status restore_checkpoint(DeviceState& state, PrivatePools& pools, const Checkpo
       GAPLESS_CHECK(1, "E4", id != heap::kNoBlock);
       state.blocks[id].set_requested(block.requested);
       state.counters.on_alloc(heap.size_class(), block.size, block.requested);
+      note_birth(state, heap, id);
       note_block(state, GAPLESS_EVENT_ALLOC, heap, id);
       out.allocated.push_back(heap.address_of(id));
     }

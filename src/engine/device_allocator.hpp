@@ -61,7 +61,8 @@ class DeviceAllocator {
   void mark_phase(const char* label);
   void set_options(const config::Options& options, bool first = false);
   void listen(bool on);
-  // Calls `look` with the step under way, as far as it has come. Errors: NOT_FOUND (no step was marked).
+  // Calls `look` with the step under way, as far as it has come. Errors: NOT_FOUND (no step was marked, or learning is
+  // off).
   Status look_at_step(const std::function<void(const StepView&)>& look);
   StepStart step_start();
   // Live bytes that the engine could make room for at most: what is live, and all that could be had on top.
@@ -86,10 +87,16 @@ class DeviceAllocator {
   GAPLESS_SLOW static Status unknown_pointer(std::uint64_t address);
   Status climb(Request request, void** out);
 
+  struct MarkRoom {
+    std::unique_ptr<Journal> journal;  // null: there is one, or none is wanted
+    std::vector<std::uint32_t> sizes;  // empty, with room for a census where one is due
+  };
+  MarkRoom make_mark_room();
+  void keep_lasting_sizes(std::vector<std::uint32_t>& sizes);
+
   DeviceState state_;
   PrivatePools pools_;
   Ladder ladder_;
-  std::atomic<bool> has_journal_{false};  // or one is being made
 };
 
 Status DeviceAllocator::allocate(driver::Stream stream, std::uint64_t bytes, void** out) {

@@ -91,7 +91,8 @@ void Evidence::build() {
   }
   const Failed* attempt = nullptr;
   for (const Failed& failed : failed_)
-    if (failed.step.units > largest.units && (attempt == nullptr || failed.step.events > attempt->step.events))
+    if (failed.step.units > largest.units && !failed.step.lives.empty() &&
+        (attempt == nullptr || failed.step.events > attempt->step.events))
       attempt = &failed;
   if (attempt != nullptr) {
     model_ = StepModel::from_attempt(largest, attempt->step);

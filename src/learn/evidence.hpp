@@ -44,7 +44,6 @@ class Evidence {
     const Failed* const failed = smallest_failed(now);
     return failed != nullptr ? failed->step.units : 0;
   }
-  std::uint64_t last_used() const { return clock_; }
 
  private:
   struct Good {

@@ -21,22 +21,26 @@ void limit(gapless_suggestion& said, std::uint64_t fails) {
 Evidence& Learner::evidence(const Key& key) {
   if (kinds_.size() >= kMostKinds && kinds_.find(key) == kinds_.end())
     kinds_.erase(std::min_element(kinds_.begin(), kinds_.end(), [](const auto& a, const auto& b) {
-      return a.second.last_used() < b.second.last_used();
+      return a.second.last_used < b.second.last_used;
     }));
-  return kinds_[key];
+  Kind& kind = kinds_[key];
+  kind.last_used = ++clock_;
+  return kind.evidence;
 }
 
 Evidence* Learner::teacher(const Key& key, Situation& now) {
   const auto own = kinds_.find(key);
-  if (own != kinds_.end() && own->second.has_good()) return &own->second;
+  if (own != kinds_.end()) own->second.last_used = ++clock_;
+  if (own != kinds_.end() && own->second.evidence.has_good()) return &own->second.evidence;
   if (key.second.ends_with('+')) {
     const auto first = kinds_.find(Key(key.first, key.second.substr(0, key.second.size() - 1)));
-    if (first != kinds_.end() && first->second.has_good()) {
+    if (first != kinds_.end() && first->second.evidence.has_good()) {
+      first->second.last_used = ++clock_;
       now.later_part = true;
-      return &first->second;
+      return &first->second.evidence;
     }
   }
-  return own != kinds_.end() ? &own->second : nullptr;
+  return own != kinds_.end() ? &own->second.evidence : nullptr;
 }
 
 void Learner::on_step(const engine::StepView& view) {
@@ -52,13 +56,15 @@ void Learner::on_step(const engine::StepView& view) {
 std::optional<gapless_suggestion> Learner::on_failure(const engine::StepView& view, std::uint64_t capacity) {
   if (view.units == 0) return std::nullopt;
   RecordedStep step = record(view);
+  // That this batch failed is proven all the same; a journal with holes says nothing about what grows.
+  if (!view.whole) step.lives.clear(), step.fixed.clear();
   const std::lock_guard guard(lock_);
   const Key key(view.device, view.label);
   Situation now{step.live_at_start, capacity};
   evidence(key).add_failed(std::move(step), capacity);
   Evidence& one = *teacher(key, now);
   gapless_suggestion said = one.suggest(now);
-  limit(said, kinds_[key].proven_fails(now));
+  limit(said, kinds_[key].evidence.proven_fails(now));
   return said;
 }
 
@@ -71,7 +77,7 @@ std::optional<Prediction> Learner::predict(int device, const std::string& label,
   if (one == nullptr) return std::nullopt;
   std::optional<Prediction> said = one->predict(units, then);
   if (const auto own = kinds_.find(key); said && own != kinds_.end())
-    limit(said->suggestion, own->second.proven_fails(now));
+    limit(said->suggestion, own->second.evidence.proven_fails(now));
   return said;
 }
 

@@ -28,14 +28,21 @@ class Learner final : public engine::StepReader {
 
  private:
   using Key = std::pair<int, std::string>;
-  static constexpr std::size_t kMostKinds = 16;  // labels of all devices; beyond it the least used is forgotten
+  static constexpr std::size_t kMostKinds =
+      16;  // labels of all devices; beyond it the one unused for longest is forgotten
+
+  struct Kind {
+    Evidence evidence;
+    std::uint64_t last_used = 0;  // of clock_
+  };
 
   Evidence& evidence(const Key& key);
   // What speaks for steps of `key`: their own evidence, or that of their first parts while they have none.
   Evidence* teacher(const Key& key, Situation& now);
 
   base::LeafLock lock_;
-  std::map<Key, Evidence> kinds_;
+  std::map<Key, Kind> kinds_;
+  std::uint64_t clock_ = 0;  // one for all kinds: counts uses
 };
 
 }  // namespace gapless::learn

@@ -6,6 +6,8 @@
 namespace gapless::oom {
 
 void advise(engine::DeviceAllocator& device, learn::Learner& learner, gapless_oom_record& record) {
+  const engine::StepStart start = device.step_start();
+  if (start.steps == 0) return;  // a program that marks nothing pays nothing for advice
   // A rehearsal says nothing about what fits, and a capture's failure nothing about the batch.
   const bool telling = record.verdict != GAPLESS_OOM_INJECTED && record.verdict != GAPLESS_OOM_CAPTURE;
   // What could have been live at the most, had it come in pieces of the right size.
@@ -16,7 +18,6 @@ void advise(engine::DeviceAllocator& device, learn::Learner& learner, gapless_oo
     static_cast<void>(
         device.look_at_step([&](const engine::StepView& step) { suggestion = learner.on_failure(step, capacity); }));
   } else {
-    const engine::StepStart start = device.step_start();
     const auto prediction = learner.predict(record.device, start.label, record.step_units,
                                             learn::Situation{start.live_bytes, device.live_capacity()});
     if (prediction) suggestion = prediction->suggestion;

@@ -2,6 +2,7 @@
 // What the engine writes down.
 #include "engine/journal.hpp"
 
+#include <new>
 #include <thread>
 #include <vector>
 
@@ -10,7 +11,14 @@
 namespace gapless::engine {
 namespace {
 
-using JournalTest = EngineTest;
+class JournalTest : public EngineTest {
+ protected:
+  bool is_written() {
+    DeviceAllocator* device = nullptr;
+    EXPECT_EQ(allocator->engine->device(0, device), Status::ok);
+    return device->look_at_step([](const StepView&) {}) == Status::ok;
+  }
+};
 
 struct Seen {
   std::vector<JournalEntry> lives;
@@ -128,13 +136,76 @@ TEST_F(JournalTest, ItCanBeSwitchedOff) {
   open(kGiB, options);
   ASSERT_EQ(gapless_mark_step(allocator, 0, "", 1), GAPLESS_OK);
   free(allocate(512));
-  EXPECT_TRUE(look(allocator).lives.empty());
+  EXPECT_FALSE(is_written()) << "nothing is made for a journal that is off";
+  ASSERT_EQ(gapless_set_option(allocator, "learn", "true"), GAPLESS_OK) << gapless_last_error();
+  ASSERT_EQ(gapless_mark_step(allocator, 0, "", 1), GAPLESS_OK);
+  EXPECT_TRUE(look(allocator).view.whole);
+  ASSERT_EQ(gapless_set_option(allocator, "learn", "false"), GAPLESS_OK) << gapless_last_error();
+  free(allocate(512));
+  EXPECT_FALSE(is_written());
   ASSERT_EQ(gapless_set_option(allocator, "learn", "true"), GAPLESS_OK) << gapless_last_error();
   free(allocate(512));
   EXPECT_EQ(look(allocator).lives.size(), 1u);
   EXPECT_FALSE(look(allocator).view.whole) << "the step's beginning is missing";
   ASSERT_EQ(gapless_mark_step(allocator, 0, "", 1), GAPLESS_OK);
   EXPECT_TRUE(look(allocator).view.whole);
+}
+
+// A reader that has no memory left is asked again, and the marks know nothing of it.
+TEST_F(JournalTest, AReaderWithoutMemoryFailsNoMark) {
+  struct Poor final : StepReader {
+    int asked = 0;
+    void on_step(const StepView&) override {
+      asked++;
+      throw std::bad_alloc();
+    }
+  } poor;
+  open();
+  allocator->engine->set_step_reader(&poor);
+  for (int i = 0; i < 4; i++) {
+    EXPECT_EQ(gapless_mark_step(allocator, 0, "", 1), GAPLESS_OK);
+    free(allocate(512));
+  }
+  EXPECT_EQ(poor.asked, 3);
+  allocator->engine->set_step_reader(&allocator->learner);
+}
+
+TEST_F(JournalTest, ARestoredPoolIsWrittenDown) {
+  open();
+  const gapless_pool_id pool{3, 0};
+  const gapless_pool_filter everything = [](void*, gapless_stream) -> std::int32_t { return 1; };
+  ASSERT_EQ(gapless_pool_begin(allocator, 0, pool, everything, nullptr, nullptr), GAPLESS_OK);
+  void* const kept = allocate(3 * kMiB);
+  gapless_checkpoint* checkpoint = nullptr;
+  ASSERT_EQ(gapless_pool_checkpoint(allocator, 0, pool, &checkpoint), GAPLESS_OK);
+  ASSERT_EQ(gapless_mark_step(allocator, 0, "", 1), GAPLESS_OK);
+  free(kept);
+  static_cast<void>(allocate(5 * kMiB));
+  const auto ignore = [](void*, void*) {};
+  ASSERT_EQ(gapless_pool_restore(allocator, 0, checkpoint, nullptr, ignore, ignore), GAPLESS_OK);
+  const Seen seen = look(allocator);
+  ASSERT_EQ(seen.lives.size(), 3u);
+  EXPECT_EQ(seen.lives[1].units, units_of(5 * kMiB).count());
+  EXPECT_NE(seen.lives[1].death, JournalEntry::kAlive);
+  EXPECT_EQ(seen.lives[2].units, units_of(3 * kMiB).count());
+  EXPECT_EQ(seen.lives[2].death, JournalEntry::kAlive);
+  gapless_checkpoint_destroy(checkpoint);
+  ASSERT_EQ(gapless_pool_end(allocator, 0, pool), GAPLESS_OK);
+  free(kept);
+  ASSERT_EQ(gapless_pool_release(allocator, 0, pool), GAPLESS_OK);
+}
+
+TEST_F(JournalTest, ACorrectedMarkLeavesTheLastPeak) {
+  open(64 * kMiB);
+  ASSERT_EQ(gapless_mark_step(allocator, 0, "", 2), GAPLESS_OK);
+  free(allocate(20 * kMiB));
+  ASSERT_EQ(gapless_mark_step(allocator, 0, "", 3), GAPLESS_OK);
+  ASSERT_EQ(gapless_mark_step(allocator, 0, "", 2), GAPLESS_OK);
+  void* out = nullptr;
+  ASSERT_EQ(try_allocate(kGiB, out), GAPLESS_ERROR_OUT_OF_MEMORY);
+  gapless_oom_record record = GAPLESS_STRUCT(gapless_oom_record);
+  ASSERT_EQ(gapless_last_oom(allocator, 0, &record), GAPLESS_OK);
+  EXPECT_EQ(record.last_good_step_peak_bytes, 20 * kMiB);
 }
 
 TEST_F(JournalTest, MarksFromManyThreads) {
