@@ -17,11 +17,13 @@ extern "C" {
 gapless_status gapless_set_option(gapless_allocator* allocator, const char* name, const char* value) {
   return fenced([&] {
     if (allocator == nullptr || name == nullptr || value == nullptr) return null_argument("allocator, name or value");
-    gapless::config::Options options = allocator->engine->options();
-    const gapless::config::SetResult result = gapless::config::set_option(options, name, value);
+    gapless::config::SetResult result;
+    allocator->engine->change_options([&](gapless::config::Options& options) {
+      result = gapless::config::set_option(options, name, value);
+      return result.status == gapless::config::SetStatus::ok;
+    });
     switch (result.status) {
       case gapless::config::SetStatus::ok: {
-        allocator->engine->set_options(options);
         if (std::strcmp(name, "pytorch_alloc_conf") == 0) {
           const std::lock_guard guard(allocator->notes_lock);
           allocator->notes = result.text;

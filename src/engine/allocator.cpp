@@ -122,12 +122,6 @@ config::Options Allocator::options() {
   return options_;
 }
 
-void Allocator::set_options(const config::Options& options) {
-  const std::lock_guard guard(lock_);
-  options_ = options;
-  for_each_device([&](DeviceAllocator& one) { one.set_options(options); });
-}
-
 bool Allocator::any_live() {
   bool live = false;
   for_each_device([&](DeviceAllocator& one) { live = live || one.any_live(); });

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "engine/device_allocator.hpp"
@@ -56,7 +57,15 @@ class Allocator {
   void set_oom_hook(OomHook* hook) { shared_.oom_hook.store(hook); }
   void set_step_reader(StepReader* reader) { shared_.step_reader.store(reader); }
   config::Options options();
-  void set_options(const config::Options& options);
+  // `change` gets the options to edit and says whether to take them. One thread at a time, so that no change is lost.
+  template <typename Change>
+  void change_options(Change change) {
+    const std::lock_guard guard(lock_);
+    config::Options next = options_;
+    if (!change(next)) return;
+    options_ = next;
+    for_each_device([&](DeviceAllocator& one) { one.set_options(options_); });
+  }
   bool any_live();
   template <typename Visit>
   void for_each_device(Visit visit) {
