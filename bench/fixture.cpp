@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fixture.hpp"
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
@@ -15,6 +16,7 @@ namespace {
 
 std::unique_ptr<tools::SimDevice> device;
 gapless_allocator* shared_allocator = nullptr;
+std::atomic<std::uint64_t> work{0};  // some benchmarks run on several threads
 
 [[noreturn]] void die(const char* what) {
   std::fprintf(stderr, "gapless_bench: %s: %s\n", what, gapless_last_error());
@@ -27,6 +29,7 @@ void set_up() {
   tools::Options options;
   options.size = std::uint64_t{80} << 30;  // a card's: reservations and their tables are sized by it
   device = std::make_unique<tools::SimDevice>(options, options.size);
+  device->observe([](void*, const gapless_sim_call*) { work.fetch_add(1, std::memory_order_relaxed); }, nullptr);
   gapless_open_args args = GAPLESS_STRUCT(gapless_open_args);
   args.ignore_environment = 1;
   if (gapless_open(&args, &shared_allocator) != GAPLESS_OK) die("gapless_open");
@@ -46,6 +49,10 @@ std::uint64_t driver_calls() {
   std::uint64_t sum = 0;
   for (const auto& [name, count] : device->calls()) sum += tools::is_memory_call(name) ? count : 0;
   return sum;
+}
+
+std::uint64_t calls_with_work() {
+  return work.load(std::memory_order_relaxed);
 }
 
 double cpu_nanoseconds() {

@@ -23,6 +23,10 @@ void synchronize();
 // cudaMalloc*, cudaFree* and cuMem* since the start.
 std::uint64_t driver_calls();
 
+// Calls with driver work since the start, those that order streams and wait included; cheap enough to ask around one
+// allocation.
+std::uint64_t calls_with_work();
+
 // CPU time of the calling thread: the machine may be shared.
 double cpu_nanoseconds();
 

@@ -2,10 +2,10 @@
 // The rest of a hole, mapped in the same two calls as its beginning.
 //
 // Where granules were taken from a large free block, the next step carves that hole into blocks one after the other,
-// from its front, and each would pay an unmap and a set access of its own, which cost
-// forty times what a map does (src/tools/replay/cost_model.cpp). So a miss that
-// moves granules also moves some for the slots behind its block. They stay idle there and anybody may take them back:
-// the number of idle granules, and with it the promise, is as before. Measured in docs/adr/0005.
+// from its front, and each would pay an unmap and a set access of its own, which cost forty times what a map does
+// (src/tools/replay/cost_model.cpp). So a miss that moves granules also moves some for the slots behind its block. They
+// stay idle there and anybody may take them back: the number of idle granules, and with it the promise, is as before.
+// Measured in docs/adr/0005.
 #include <algorithm>
 #include <mutex>
 

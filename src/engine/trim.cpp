@@ -127,7 +127,7 @@ Status trim(DeviceState& state, PrivatePools& pools, PrivatePool* pool, std::uin
   if (unmapped != Status::ok) return unmapped;
   if (given != Status::ok) return given;
   if (settling != Result::ok)
-    return base::fail_driver("cuEventSynchronize", static_cast<int>(settling), state.ops.result_name(settling));
+    return base::fail_driver("waiting for the streams that used freed blocks", static_cast<int>(settling), state.ops.result_name(settling));
   // Memory that a capture keeps is not idle; memory that the driver would not wait for may be.
   return waited == Status::in_capture ? Status::ok : waited;
 }

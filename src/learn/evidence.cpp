@@ -15,6 +15,14 @@ constexpr std::uint64_t kReserveDivisor = 100;
 // The search for the largest batch goes no further than this many times what has been seen.
 constexpr std::uint64_t kFarthest = 64;
 
+// How sure a forecast from one good step alone is.
+constexpr double kOneStep = 0.5;
+// Two sizes closer than four to five say little of how a life grows: rounding to 512 B hides it, and what looks fixed
+// would be so at any size.
+bool far_apart(const RecordedStep& small, const RecordedStep& large) {
+  return small.units * 5 <= large.units * 4;
+}
+
 std::uint64_t added(const RecordedStep& step) {
   return step.peak > step.live_at_start ? step.peak - step.live_at_start : 0;
 }
@@ -85,8 +93,12 @@ void Evidence::build() {
   if (good_.empty()) return;
   const RecordedStep& largest = good_.back().step;
   if (good_.size() >= 2) {
-    model_ = StepModel::between(good_[good_.size() - 2].step, largest);
-    confidence_ = 0.95 * model_->measured();
+    // The nearest that is far enough, since what is not a line is nearly one close by; else the farthest there is.
+    const auto near =
+        std::find_if(good_.rbegin() + 1, good_.rend(), [&](const Good& good) { return far_apart(good.step, largest); });
+    const bool far = near != good_.rend();
+    model_ = StepModel::between(far ? near->step : good_.front().step, largest);
+    confidence_ = (far ? 0.95 : kOneStep) * model_->measured();
     return;
   }
   const Failed* attempt = nullptr;
@@ -96,10 +108,10 @@ void Evidence::build() {
       attempt = &failed;
   if (attempt != nullptr) {
     model_ = StepModel::from_attempt(largest, attempt->step);
-    confidence_ = 0.5 + 0.4 * model_->measured();
+    confidence_ = kOneStep + 0.4 * model_->measured();
   } else {
     model_ = StepModel::from_one(largest);
-    confidence_ = 0.5;
+    confidence_ = kOneStep;
   }
 }
 

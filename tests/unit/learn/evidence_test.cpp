@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which steps a forecast is made from.
+#include "learn/evidence.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "training.hpp"
+
+namespace gapless::learn {
+namespace {
+
+// A token: 100 bytes a layer, so that one more often changes no rounded size.
+const Shape kTokens{.parameter_bytes = 64 * kKiB, .activation_bytes = 100, .workspaces_from_four = false};
+
+double error_at(Evidence& evidence, std::uint64_t units) {
+  const auto said = evidence.predict(units, Situation{0, kGiB});
+  EXPECT_TRUE(said);
+  return said ? static_cast<double>(said->peak) / static_cast<double>(recorded(kTokens, units, 0).peak) - 1.0 : 1.0;
+}
+
+TEST(Evidence, ANeighbourThatRoundsToTheSameSizesDoesNotHideTheGrowth) {
+  Evidence evidence;
+  for (const std::uint64_t units : {2048U, 4095U, 4096U}) evidence.add_good(recorded(kTokens, units, 0));
+  EXPECT_LT(std::abs(error_at(evidence, 8192)), 0.02);
+  EXPECT_GT(evidence.suggest(Situation{0, kGiB}).confidence, 0.9);
+}
+
+TEST(Evidence, SizesThatAreAllCloseAreNotBelievedMoreThanOneStep) {
+  Evidence evidence;
+  for (const std::uint64_t units : {4095U, 4096U}) evidence.add_good(recorded(kTokens, units, 0));
+  EXPECT_LE(evidence.suggest(Situation{0, kGiB}).confidence, 0.5);
+}
+
+}  // namespace
+}  // namespace gapless::learn
