@@ -67,6 +67,12 @@ void Evidence::forget_failed(std::uint64_t step_number) {
   stale_ = std::erase_if(failed_, healed) > 0 || stale_;
 }
 
+std::optional<std::uint32_t> Evidence::failed_at(std::uint64_t step_number) const {
+  for (const Failed& failed : failed_)
+    if (failed.step.number == step_number) return failed.step.events;
+  return std::nullopt;
+}
+
 // The smallest batch that would fail again today: it failed with no more live at its start, and no less to be had.
 const Evidence::Failed* Evidence::smallest_failed(const Situation& now) const {
   const Failed* smallest = nullptr;

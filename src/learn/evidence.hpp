@@ -32,8 +32,10 @@ class Evidence {
   void add_good(RecordedStep step);
   // An attempt that failed when at most `capacity` bytes could have been live.
   void add_failed(RecordedStep attempt, std::uint64_t capacity);
-  // The failure was healed by a hook: the step went on.
+  // The failure was healed: the step went on.
   void forget_failed(std::uint64_t step_number);
+  // When the attempt of that step ran out of memory, in events of the step. Nothing: it did not.
+  std::optional<std::uint32_t> failed_at(std::uint64_t step_number) const;
 
   // Nothing: no step of this kind has been seen whole yet, and no attempt either.
   std::optional<Prediction> predict(std::uint64_t units, const Situation& now);

@@ -16,6 +16,15 @@ void limit(gapless_suggestion& said, std::uint64_t fails) {
   said.proven_fits = std::min(said.proven_fits, fails - 1);
 }
 
+// Whether a step went on after a request of it had failed at `time`. A library that was refused a workspace takes
+// another algorithm, a caller may catch the error: such a failure says nothing about the batch. One that ends the step
+// is followed by frees.
+bool went_on(const engine::StepView& view, std::uint32_t time) {
+  return std::any_of(view.entries.begin(), view.entries.end(), [&](const Life& life) {
+    return !is_older(life) && life.birth >= time && life.units >= kTellingUnits;
+  });
+}
+
 }  // namespace
 
 Evidence& Learner::evidence(const Key& key) {
@@ -44,13 +53,25 @@ Evidence* Learner::teacher(const Key& key, Situation& now) {
 }
 
 void Learner::on_step(const engine::StepView& view) {
+  if (view.failed) return on_failed_step(view);
   // An empty step is a mark that was corrected by the next one.
-  if (view.failed || !view.whole || view.units == 0 || view.entries.empty()) return;
+  if (!view.whole || view.units == 0 || view.entries.empty()) return;
   RecordedStep step = record(view);
   const std::lock_guard guard(lock_);
   Evidence& one = evidence(Key(view.device, view.label));
   one.forget_failed(view.number);
   one.add_good(std::move(step));
+}
+
+// A step that was told of by on_failure has ended. Whether it ended there, or was done with less of its batch after
+// all, is not known to the allocator, so where it went on nothing is proven: neither that the batch fails nor that it
+// fits.
+void Learner::on_failed_step(const engine::StepView& view) {
+  const std::lock_guard guard(lock_);
+  const auto own = kinds_.find(Key(view.device, view.label));
+  if (own == kinds_.end()) return;
+  const std::optional<std::uint32_t> time = own->second.evidence.failed_at(view.number);
+  if (time && went_on(view, *time)) own->second.evidence.forget_failed(view.number);
 }
 
 std::optional<gapless_suggestion> Learner::on_failure(const engine::StepView& view, std::uint64_t capacity) {

@@ -16,7 +16,8 @@ namespace gapless::learn {
 
 class Learner final : public engine::StepReader {
  public:
-  // A step that ended: kept as evidence if it did so well, its batch is known and the journal has all of it.
+  // A step that ended: kept as evidence if it did so well, its batch is known and the journal has all of it. One that
+  // went on after a failure is evidence of nothing, and neither is that failure any more.
   void on_step(const engine::StepView& step) override;
   // A step that has just run out of memory, when at most `capacity` bytes could have been live. Nothing: without units
   // there is nothing to suggest.
@@ -36,6 +37,7 @@ class Learner final : public engine::StepReader {
     std::uint64_t last_used = 0;  // of clock_
   };
 
+  void on_failed_step(const engine::StepView& step);
   Evidence& evidence(const Key& key);
   // What speaks for steps of `key`: their own evidence, or that of their first parts while they have none.
   Evidence* teacher(const Key& key, Situation& now);

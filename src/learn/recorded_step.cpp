@@ -8,9 +8,6 @@ namespace gapless::learn {
 
 namespace {
 
-// Kernels' arguments, scalars, counters have such sizes too.
-constexpr std::uint32_t kTelling = 128;  // 64 KiB
-
 bool in_optimizer(const engine::StepView& view, std::uint32_t time) {
   const auto after = std::upper_bound(view.phases.begin(), view.phases.end(), time,
                                       [](std::uint32_t t, const engine::PhaseMark& mark) { return t < mark.time; });
@@ -22,13 +19,13 @@ bool in_optimizer(const engine::StepView& view, std::uint32_t time) {
 // of the optimizer after the last activation has gone.
 void mark_fixed(const engine::StepView& view, RecordedStep& step) {
   const auto lasting = [&](const Life& life) {
-    return life.units >= kTelling && view.lasting_sizes != nullptr &&
+    return life.units >= kTellingUnits && view.lasting_sizes != nullptr &&
            std::binary_search(view.lasting_sizes->begin(), view.lasting_sizes->end(), life.units);
   };
   std::uint32_t last_birth = 0;
   std::uint32_t last_activation = 0;
   for (const Life& life : step.lives) {
-    if (life.units < kTelling || is_older(life)) continue;
+    if (life.units < kTellingUnits || is_older(life)) continue;
     last_birth = std::max(last_birth, life.birth);
     if (!survives(life) && !lasting(life)) last_activation = std::max(last_activation, life.death);
   }

@@ -12,6 +12,9 @@ namespace gapless::learn {
 
 using Life = engine::JournalEntry;
 
+// Blocks that say something of a step: kernels' arguments, scalars and counters are smaller.
+inline constexpr std::uint32_t kTellingUnits = 128;  // 64 KiB
+
 struct RecordedStep {
   std::uint64_t units = 0;  // size of the batch
   std::uint64_t number = 0;

@@ -207,5 +207,29 @@ TEST_F(Forecast, AFailureThatAHookHealsIsNone) {
   EXPECT_EQ(out->suggestion.proven_fails, 0u);
 }
 
+// A library that is refused a workspace takes another way, and the step goes on.
+TEST_F(Forecast, AFailureThatTheStepOutlivesIsNone) {
+  open(600 * kMiB);
+  const Shape shape;
+  ASSERT_TRUE(step(4, shape));
+  EXPECT_EQ(gapless_mark_step(allocator, 0, "train", 8), GAPLESS_OK);
+  void* workspace = nullptr;
+  EXPECT_EQ(try_allocate(kGiB, workspace), GAPLESS_ERROR_OUT_OF_MEMORY);
+  EXPECT_EQ(last().suggestion.proven_fails, 8u) << "nobody knows yet";
+  ASSERT_TRUE(train_step(shape, 8,
+                         {[&](std::uint64_t bytes, std::uint64_t& id) {
+                            id = reinterpret_cast<std::uint64_t>(allocate(bytes));
+                            return true;
+                          },
+                          [&](std::uint64_t id) { free(reinterpret_cast<void*>(id)); }}));
+  ASSERT_EQ(gapless_mark_step(allocator, 0, "train", 8), GAPLESS_OK);
+  const std::optional<gapless_forecast> out = forecast(8);
+  ASSERT_TRUE(out);
+  EXPECT_EQ(out->suggestion.proven_fails, 0u);
+  EXPECT_EQ(out->suggestion.proven_fits, 4u) << "what ran was perhaps not the whole batch";
+  EXPECT_GE(out->suggestion.units, 8u);
+  EXPECT_TRUE(step(8, shape));
+}
+
 }  // namespace
 }  // namespace gapless::learn

@@ -63,5 +63,32 @@ TEST_F(LearnerTest, AFailureWithHolesProvesOnlyThatItFailed) {
   EXPECT_LE(said->confidence, 0.5) << "one good step, and nothing else that tells what grows";
 }
 
+class HandledFailure : public LearnerTest {
+ protected:
+  // A step of 64 samples of which a request fails after two events; then the step ends, with `more` born after it.
+  std::uint64_t fails_after(const std::vector<engine::JournalEntry>& more) {
+    learner_.on_step(view("train", 2));
+    engine::StepView failed = view("train", 64);
+    failed.failed = true;
+    EXPECT_EQ(learner_.on_failure(failed, kGiB)->proven_fails, 64u);
+    std::vector<engine::JournalEntry> all(failed.entries.begin(), failed.entries.end());
+    all.insert(all.end(), more.begin(), more.end());
+    failed.entries = all;
+    failed.events = 20;
+    learner_.on_step(failed);
+    return learner_.predict(0, "train", 64, now_)->suggestion.proven_fails;
+  }
+};
+
+TEST_F(HandledFailure, ThatEndedTheStepIsProof) {
+  EXPECT_EQ(fails_after({}), 64u);
+  EXPECT_EQ(fails_after({{units_of(16 * kMiB).count(), engine::JournalEntry::kOlder, 5, 0}}), 64u) << "a free";
+  EXPECT_EQ(fails_after({{units_of(4096).count(), 4, 5, 0}}), 64u) << "a scalar";
+}
+
+TEST_F(HandledFailure, ThatTheStepOutlivedIsNone) {
+  EXPECT_EQ(fails_after({{units_of(kMiB).count(), 4, 5, 0}}), 0u);
+}
+
 }  // namespace
 }  // namespace gapless::learn
