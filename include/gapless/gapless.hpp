@@ -27,6 +27,11 @@
 /// goes out of scope while blocks live stays open, so that a late free is never a use after free; see Allocator::close.
 #pragma once
 
+#if __cplusplus < 202002L
+#error \
+    "gapless.hpp needs C++20 (CMake: target_compile_features(your_target PRIVATE cxx_std_20)); gapless.h needs C++11 or C11"
+#endif
+
 #include "gapless/cpp/allocator.hpp"
 #include "gapless/cpp/block.hpp"
 #include "gapless/cpp/device.hpp"

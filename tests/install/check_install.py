@@ -2,8 +2,8 @@
 """Installs a build to a temporary prefix, moves it, and builds and runs outside programs against it.
 
 What is checked: the list of files; that no installed text names the build or the source folder; that the shared libraries export
-only public names; a C and a C++ program, shared and static, by pkg-config and by find_package; on the simulated device where
-it is installed, else as far as a machine without a driver goes.
+only public names; a C and a C++ program, shared and static, by pkg-config and by find_package; the pages' examples, one of
+PyTorch's with find_package(Torch) among them; on the simulated device where it is installed, else as far as a machine without a driver goes.
 """
 
 import argparse
@@ -124,6 +124,32 @@ def check_cmake(tree: Installation, scratch: pathlib.Path, cmake: str, cc: str, 
         run([folder / name], env=environment)
 
 
+def check_examples(tree: Installation, scratch: pathlib.Path, cmake: str, cc: str, cxx: str, torch: str) -> None:
+    """The pages' examples, built as docs/examples/CMakeLists.txt says and run as the pages say."""
+    environment = tree.environment()
+    for name in ("LD_LIBRARY_PATH", "GAPLESS_SIM"):
+        del environment[name]
+    environment["CMAKE_PREFIX_PATH"] = f"{tree.prefix}:{pathlib.Path(torch).parent / 'share' / 'cmake'}"
+    # find_package(Torch) asks for the toolkit.
+    with_torch = bool(torch) and (shutil.which("nvcc") is not None or pathlib.Path("/usr/local/cuda/bin/nvcc").exists())
+    folder = scratch / "examples"
+    run([cmake, "-G", "Ninja", "-S", SOURCE / "docs" / "examples", "-B", folder, f"-DCMAKE_C_COMPILER={cc}",
+         f"-DCMAKE_CXX_COMPILER={cxx}", f"-DWITH_TORCH={'ON' if with_torch else 'OFF'}"], env=environment)
+    run([cmake, "--build", folder], env=environment)
+    if not tree.has_simulation():
+        print("no simulated device: the examples are built and not run")
+        return
+    expected = {"my_trainer": "parts of 8 samples", "my_c_trainer": "batch 3: 8 samples done"}
+    if with_torch:
+        expected["my_torch_trainer"] = "4194304 bytes on cuda:0"
+    else:
+        print("no PyTorch or no nvcc: docs/examples/torch_program.cpp is left out")
+    for program, says in expected.items():
+        output = run([tree.prefix / "bin" / "gapless-sim", "--size", "1GiB", "--", folder / program], env=environment, cwd=scratch)
+        if says not in output:
+            sys.exit(f"{program} did not say '{says}':\n{output}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", type=pathlib.Path, required=True)
@@ -142,6 +168,7 @@ def main() -> int:
         else:
             print("no pkg-config: its part is left out")
         check_cmake(tree, scratch, arguments.cmake, arguments.cc, arguments.cxx, arguments.torch)
+        check_examples(tree, scratch, arguments.cmake, arguments.cc, arguments.cxx, arguments.torch)
         print(f"installed, moved and used: simulated device {'yes' if tree.has_simulation() else 'no'}, "
               f"static {'yes' if (tree.lib / 'libgapless.a').exists() else 'no'}")
     return 0

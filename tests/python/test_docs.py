@@ -64,3 +64,18 @@ def test_source_files_named_in_pages_exist():
     for page, text in TEXTS.items():
         for name in re.findall(r"`((?:src|include|tests|bench|docs|examples|\.ci)/[A-Za-z0-9_./-]+)`", text):
             assert name.rstrip("/") in known, (page, name)
+
+
+def test_code_in_pages_is_code_that_runs():
+    """Each block of code in a page stands in a file of docs/examples, line by line, which the tests build and run."""
+    examples = {path.name: [line.strip() for line in path.read_text().splitlines()]
+                for path in (ROOT / "docs" / "examples").iterdir() if path.is_file()}
+    quoted = 0
+    for page, text in TEXTS.items():
+        for block in re.findall(r"^```(?:c|cpp|cmake|python)\n(.*?)^```", text, flags=re.M | re.S):
+            lines = [line.strip() for line in block.strip().splitlines() if line.strip()]
+            inside = [name for name, known in examples.items()
+                      if any(lines == [line for line in known[at:] if line][:len(lines)] for at in range(len(known)))]
+            assert inside, f"{page} has code that is in no file of docs/examples:\n{block}"
+            quoted += 1
+    assert quoted >= 4
