@@ -12,6 +12,7 @@ import shutil
 import sys
 
 from . import _build_torch, _libraries
+from .doctor import command as doctor_command
 from ._version import library_version, version
 
 EXIT_MISSING = 3
@@ -21,8 +22,9 @@ EXIT_NOT_FOUND = 127
 EPILOG = """\
 exit codes:
   0    success
-  1    build-torch: it could not be compiled; info: something that a training job needs is missing; report: the file cannot be read
-  2    wrong arguments
+  1    build-torch: it could not be compiled; info: something that a training job needs is missing; report: the file cannot be read;
+       doctor: a rule is broken
+  2    wrong arguments; doctor: it could not tell
   3    a library or tool of gapless is missing from this installation
   126  run: the command cannot be executed
   127  run: the command was not found
@@ -229,6 +231,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--top", type=_positive, default=10, metavar="N", help="rows of a table (default: 10)")
     command.add_argument("--frames", type=_positive, default=3, metavar="N", help="frames of a stack (default: 3)")
     command.set_defaults(action=report)
+
+    doctor_command.add_to(commands, formatter)
 
     command = commands.add_parser(
         "build-torch", help="compile the library for the installed PyTorch", formatter_class=formatter, epilog=EPILOG,
