@@ -114,6 +114,19 @@ gapless_status gapless_kernels_pad(const gapless_pad_batch* given, gapless_strea
   return launched("gapless_kernels_pad", k::launch_pad(batch, stream));
 }
 
+gapless_status gapless_kernels_copy(void* to, const void* from, size_t bytes, gapless_stream stream) {
+  if (bytes != 0 && (to == nullptr || from == nullptr)) return refuse("to or from is NULL");
+  return launched("cudaMemcpyAsync", bytes == 0 ? 0 : k::copy(to, from, bytes, stream));
+}
+
+gapless_status gapless_kernels_exchange_device(int32_t* device) {
+  if (device == nullptr) return refuse("device is NULL");
+  int next = *device;
+  const int error = k::exchange_device(next);
+  if (error == 0) *device = next;
+  return launched("cudaSetDevice", error);
+}
+
 gapless_status gapless_kernels_guard_fill(const gapless_guard_range* ranges, size_t count, gapless_stream stream) {
   if (const gapless_status status = check_ranges(ranges, count)) return status;
   gapless_kernels_register_simulation();

@@ -41,8 +41,4 @@ int clear_sums(std::uint64_t* sums, std::size_t count, gapless_stream stream) {
   return cudaMemsetAsync(sums, 0, count * sizeof *sums, as_stream(stream));
 }
 
-const char* launch_error_name(int error) {
-  return cudaGetErrorName(static_cast<cudaError_t>(error));
-}
-
 }  // namespace gapless::kernels

@@ -23,18 +23,6 @@ GAPLESS_EXPORT const char* gapless_kernels_last_error(void);
 
 /* ------------------------------------------------------------------ padding */
 
-typedef enum gapless_pad_to {
-  GAPLESS_PAD_TO_LENGTH = 0,   /* exactly `value` */
-  GAPLESS_PAD_TO_MULTIPLE = 1, /* the longest sequence, rounded up to a multiple of `value` */
-  GAPLESS_PAD_TO_LONGEST = 2   /* the longest sequence; `value` is ignored */
-} gapless_pad_to;
-
-/* The first sequence that does not fit; index -1: all fit. */
-typedef struct gapless_pad_error {
-  int64_t index;
-  int64_t length;
-} gapless_pad_error;
-
 /* The row length for sequences of `lengths` (a host array of `count`), to *out. An empty batch and a batch of empty
  * sequences have length 0, or `value` for GAPLESS_PAD_TO_LENGTH. Nothing is enqueued. Errors: INVALID_ARGUMENT when a
  * sequence is longer than the length (named in *error, which may be NULL, and in the text), a length is negative, or
@@ -67,6 +55,13 @@ typedef struct gapless_pad_batch {
 
 /* Pads. When *error names a sequence the outputs hold nothing of use: rows are all padding. Nothing is ever cut. */
 GAPLESS_EXPORT gapless_status gapless_kernels_pad(const gapless_pad_batch* batch, gapless_stream stream);
+
+/* Copies `bytes` to device memory, from host or device memory. Pageable host memory may be reused when the call has returned,
+ * pinned memory when the work is done. */
+GAPLESS_EXPORT gapless_status gapless_kernels_copy(void* to, const void* from, size_t bytes, gapless_stream stream);
+
+/* Makes `*device` the calling thread's current device and leaves the one before there. */
+GAPLESS_EXPORT gapless_status gapless_kernels_exchange_device(int32_t* device);
 
 /* ------------------------------------------------------------------ guards */
 

@@ -265,6 +265,125 @@ GAPLESS_EXPORT gapless_status gapless_pool_restore(gapless_allocator* allocator,
                                                    void (*allocated)(void* user, void* address));
 GAPLESS_EXPORT void gapless_checkpoint_destroy(gapless_checkpoint* checkpoint);
 
+/* ------------------------------------------------------------------ constant buffers */
+
+/* Buffers for input pipelines whose addresses stay: a batch of one shape is at one of a few addresses in every step, so that
+ * captured graphs, registered memory and whatever remembers addresses find it again. See docs/constant_buffers.md.
+ *
+ * Buffers come in classes, named by the caller: one for each shape of a batch. A class has a ring of `depth` buffers, so that one
+ * is filled while another is read. A lease is the use of one buffer and belongs to one stream at a time: the stream it was
+ * acquired for, then the one that it was passed to, whose work is ordered behind what the stream before had enqueued. Released,
+ * the buffer is used again in the order of that stream. No function of this section but trim and destroy waits for the device,
+ * and leases are neither acquired, passed nor released on a stream that captures (IN_CAPTURE): a graph's lease is acquired before
+ * the capture and held as long as the graph. A lease of the per-thread default stream is passed and released by its own thread. */
+typedef struct gapless_constant_pool gapless_constant_pool;
+
+typedef struct gapless_constant_pool_args {
+  size_t struct_size;
+  int32_t device;
+  uint32_t depth; /* buffers that a class begins with; 0: 2 */
+  uint32_t most;  /* buffers that it may grow to while all are leased; 0: as many as `depth` */
+} gapless_constant_pool_args;
+
+/* Allocates nothing on the device. Destroyed before its allocator closes. `args` NULL: device 0, two buffers a class. */
+GAPLESS_NODISCARD GAPLESS_EXPORT gapless_status gapless_constant_pool_create(gapless_allocator* allocator,
+                                                                             const gapless_constant_pool_args* args,
+                                                                             gapless_constant_pool** out);
+/* Waits for the work on its buffers, then gives them back. Not thread-safe against other calls on the same pool. NULL is OK.
+ * Errors: BUSY while leases are out (nothing changes). */
+GAPLESS_EXPORT gapless_status gapless_constant_pool_destroy(gapless_constant_pool* pool);
+
+typedef struct gapless_lease {
+  size_t struct_size;
+  void* address;   /* a multiple of 512 */
+  size_t bytes;    /* as asked for */
+  uint64_t ticket; /* names the lease; never 0, never used twice in a pool */
+} gapless_lease;
+
+/* The next buffer of a class, for work on `stream`. The class's first request makes it; a request for more bytes than the buffer
+ * has moves it (counted in gapless_constant_stats), so a class whose addresses are to stay asks for the same size always, or
+ * reserves its largest. Values of `shape_class` with the highest bit set belong to gapless_pad.
+ * Errors: BUSY (all buffers of the class are leased), those of gapless_allocate, DRIVER. */
+GAPLESS_NODISCARD GAPLESS_EXPORT gapless_status gapless_constant_acquire(gapless_constant_pool* pool, uint64_t shape_class,
+                                                                         size_t bytes, gapless_stream stream,
+                                                                         gapless_lease* out);
+/* The lease belongs to `stream` from now on. Errors: NOT_FOUND (no such lease), DRIVER; nothing changes. */
+GAPLESS_EXPORT gapless_status gapless_constant_pass(gapless_constant_pool* pool, uint64_t ticket, gapless_stream stream);
+/* Ends the lease. Its stream must still exist; afterwards it may go. Errors: NOT_FOUND, DRIVER; nothing changes. */
+GAPLESS_EXPORT gapless_status gapless_constant_release(gapless_constant_pool* pool, uint64_t ticket);
+/* Makes all buffers of a class ahead, each of at least `bytes`. Buffers that are leased keep their size. */
+GAPLESS_EXPORT gapless_status gapless_constant_reserve(gapless_constant_pool* pool, uint64_t shape_class, size_t bytes,
+                                                       gapless_stream stream);
+/* Gives back the buffers that nobody leases, after waiting for their work. *released (bytes) may be NULL. */
+GAPLESS_EXPORT gapless_status gapless_constant_trim(gapless_constant_pool* pool, size_t* released);
+
+typedef struct gapless_constant_stats {
+  size_t struct_size;
+  uint64_t classes, buffers, bytes; /* now; bytes as asked for */
+  uint64_t leased;                  /* buffers, now */
+  uint64_t acquired;                /* leases ever */
+  uint64_t moved;                   /* buffers that got another address because a request was larger */
+} gapless_constant_stats;
+GAPLESS_EXPORT gapless_status gapless_constant_get_stats(gapless_constant_pool* pool, gapless_constant_stats* out);
+
+typedef enum gapless_pad_to {
+  GAPLESS_PAD_TO_LENGTH = 0,   /* exactly `value` */
+  GAPLESS_PAD_TO_MULTIPLE = 1, /* the longest sequence, rounded up to a multiple of `value` */
+  GAPLESS_PAD_TO_LONGEST = 2   /* the longest sequence; `value` is ignored */
+} gapless_pad_to;
+
+/* The first sequence that does not fit; index -1: all fit. */
+typedef struct gapless_pad_error {
+  int64_t index;
+  int64_t length;
+} gapless_pad_error;
+
+/* What gapless_pad writes beside the tokens. */
+enum {
+  GAPLESS_PADDED_MASK = 1,      /* attention mask: 1 for a token, 0 for padding */
+  GAPLESS_PADDED_POSITIONS = 2, /* 0, 1, 2 ... for tokens, 0 for padding */
+  GAPLESS_PADDED_LABELS = 4,
+  GAPLESS_PADDED_CU_SEQLENS = 8 /* where each sequence begins among all tokens, and the number of tokens */
+};
+
+typedef struct gapless_ragged_batch {
+  size_t struct_size;
+  const int64_t* tokens;  /* the sequences one after the other; in host or device memory */
+  const int64_t* labels;  /* likewise; NULL: the tokens are the labels */
+  const int64_t* lengths; /* of each sequence; in host memory */
+  int64_t count;          /* sequences, that is rows */
+  gapless_pad_to to;
+  int32_t left;           /* non-zero: padding comes before the sequence */
+  int64_t value;          /* the length, or what it is a multiple of */
+  int64_t pad_id;
+  int64_t ignore_index; /* the label of padding; PyTorch's default is -100 */
+  uint32_t outputs;     /* GAPLESS_PADDED_... */
+} gapless_ragged_batch;
+
+typedef struct gapless_padded_batch {
+  size_t struct_size;
+  uint64_t ticket; /* of the lease that holds it: for gapless_constant_pass and gapless_constant_release */
+  int64_t rows, length;
+  /* Device memory, rows x length elements; NULL: not asked for. */
+  int64_t *tokens, *mask, *positions, *labels;
+  int32_t* cu_seqlens; /* rows + 1 elements */
+} gapless_padded_batch;
+
+/* Pads a batch into a buffer of the pool, by a kernel on `stream`: only the tokens themselves are copied to the device. Each row
+ * count and length is a class of its own; GAPLESS_PAD_TO_LONGEST has one class, which moves when a batch needs more than any
+ * before it. Arrays in pageable host memory may be reused when the call has returned, those in pinned or device memory when the
+ * work on `stream` is done.
+ * Errors: INVALID_ARGUMENT when a sequence is longer than the length, or its length negative (named in *error, which may be NULL,
+ * and in the text; nothing is ever cut, and nothing was enqueued); UNSUPPORTED without libgapless_kernels.so; those of
+ * gapless_constant_acquire. */
+GAPLESS_NODISCARD GAPLESS_EXPORT gapless_status gapless_pad(gapless_constant_pool* pool, const gapless_ragged_batch* batch,
+                                                            gapless_stream stream, gapless_padded_batch* out,
+                                                            gapless_pad_error* error);
+/* Makes the buffers that batches like `batch` will need, with rows up to `longest` (ignored for GAPLESS_PAD_TO_LENGTH). Of `batch`
+ * only count, to, value and outputs are read, and whether labels is NULL. */
+GAPLESS_EXPORT gapless_status gapless_pad_reserve(gapless_constant_pool* pool, const gapless_ragged_batch* batch,
+                                                  int64_t longest, gapless_stream stream);
+
 /* ------------------------------------------------------------------ events and history */
 
 typedef enum gapless_event_kind {

@@ -34,6 +34,7 @@
 
 #include "gapless/cpp/allocator.hpp"
 #include "gapless/cpp/block.hpp"
+#include "gapless/cpp/constant.hpp"
 #include "gapless/cpp/device.hpp"
 #include "gapless/cpp/limit.hpp"
 #include "gapless/cpp/oom_hook.hpp"

@@ -89,3 +89,49 @@ class Forecast(ctypes.Structure):
         ("available_bytes", ctypes.c_size_t),
         ("suggestion", Suggestion),
     ]
+
+
+class ConstantPoolArgs(ctypes.Structure):
+    """gapless_constant_pool_args."""
+
+    _fields_ = [("struct_size", ctypes.c_size_t), ("device", ctypes.c_int32), ("depth", ctypes.c_uint32), ("most", ctypes.c_uint32)]
+
+
+class ConstantStats(ctypes.Structure):
+    """gapless_constant_stats."""
+
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        *((name, ctypes.c_uint64) for name in ("classes", "buffers", "bytes", "leased", "acquired", "moved")),
+    ]
+
+
+class PadError(ctypes.Structure):
+    """gapless_pad_error."""
+
+    _fields_ = [("index", ctypes.c_int64), ("length", ctypes.c_int64)]
+
+
+class RaggedBatch(ctypes.Structure):
+    """gapless_ragged_batch."""
+
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        *((name, ctypes.c_void_p) for name in ("tokens", "labels", "lengths")),
+        ("count", ctypes.c_int64),
+        ("to", ctypes.c_int),
+        ("left", ctypes.c_int32),
+        *((name, ctypes.c_int64) for name in ("value", "pad_id", "ignore_index")),
+        ("outputs", ctypes.c_uint32),
+    ]
+
+
+class PaddedBatch(ctypes.Structure):
+    """gapless_padded_batch."""
+
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("ticket", ctypes.c_uint64),
+        *((name, ctypes.c_int64) for name in ("rows", "length")),
+        *((name, ctypes.c_void_p) for name in ("tokens", "mask", "positions", "labels", "cu_seqlens")),
+    ]

@@ -2,6 +2,7 @@
 // What a gapless_allocator* points to.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,6 +22,9 @@ struct gapless_allocator {
 
   gapless::base::LeafLock notes_lock;
   std::string notes;  // what the last configuration had to say: that of opening, or a PyTorch string since then
+
+  gapless::base::LeafLock constant_lock;  // of all its constant pools
+  std::atomic<int> constant_pools{0};     // open ones
 
   // The engine holds the current listener's adapter. These were replaced from inside their own calls, which have yet to
   // return through them.

@@ -36,10 +36,12 @@ void before_fork() {
     one->oom_hooks.prepare_fork();
     one->learner.prepare_fork();
     while (!one->retired_lock.try_lock()) std::this_thread::yield();
+    while (!one->constant_lock.try_lock()) std::this_thread::yield();
   }
 }
 void after_fork(bool child) {
   for (gapless_allocator* const one : registry().open) {
+    one->constant_lock.unlock();
     one->retired_lock.unlock();
     one->learner.after_fork();
     one->oom_hooks.after_fork(child);
@@ -125,6 +127,8 @@ gapless_status gapless_open(const gapless_open_args* args, gapless_allocator** o
 gapless_status gapless_close(gapless_allocator* allocator) {
   return fenced([&] {
     if (allocator == nullptr) return Status::ok;
+    if (allocator->constant_pools.load(std::memory_order_relaxed) != 0)
+      return gapless::base::fail(Status::busy, "constant pools are open");
     if (allocator->engine->any_live()) return gapless::base::fail(Status::busy, "blocks are live");
     gapless::capi::strike_off(allocator);
     delete allocator;

@@ -26,7 +26,10 @@ def test_structs_are_laid_out_as_in_the_header():
     header = {name: int(value) for name, value in (line.split() for line in printed.splitlines())}
     package = {}
     for struct, name in ((_abi.Stat, "gapless_stat"), (_abi.Stats, "gapless_stats"), (_abi.Suggestion, "gapless_suggestion"),
-                         (_abi.OomRecord, "gapless_oom_record"), (_abi.Forecast, "gapless_forecast")):
+                         (_abi.OomRecord, "gapless_oom_record"), (_abi.Forecast, "gapless_forecast"),
+                         (_abi.ConstantPoolArgs, "gapless_constant_pool_args"), (_abi.ConstantStats, "gapless_constant_stats"),
+                         (_abi.PadError, "gapless_pad_error"), (_abi.RaggedBatch, "gapless_ragged_batch"),
+                         (_abi.PaddedBatch, "gapless_padded_batch")):
         package[name] = ctypes.sizeof(struct)
         package |= {f"{name}.{field}": getattr(struct, field).offset for field, _ in struct._fields_}
     assert package == header

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "gapless/cpp/block.hpp"
+#include "gapless/cpp/constant.hpp"
 #include "gapless/cpp/limit.hpp"
 #include "gapless/cpp/oom_hook.hpp"
 #include "gapless/cpp/pool.hpp"
@@ -167,6 +168,17 @@ class Device {
   }
   [[nodiscard]] Pool make_pool(PoolId id, SegmentSource source) const {
     return try_make_pool(id, std::move(source)).value();
+  }
+  ///@}
+
+  ///@{
+  /// A pool of buffers with constant addresses for an input pipeline: `depth` for each shape class, up to `most` while
+  /// all are in use (0: no more). It is closed before the allocator.
+  [[nodiscard]] Result<ConstantPool> try_make_constant_pool(unsigned depth = 2, unsigned most = 0) const noexcept {
+    return ConstantPool::try_make(allocator_, ordinal_, depth, most);
+  }
+  [[nodiscard]] ConstantPool make_constant_pool(unsigned depth = 2, unsigned most = 0) const {
+    return try_make_constant_pool(depth, most).value();
   }
   ///@}
 
