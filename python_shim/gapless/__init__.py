@@ -25,7 +25,7 @@ _LATER = {
     "elastic": "_elastic",
     "elastic_evaluation": "_evaluation",
     "elastic_trainer": "_huggingface",
-    "find_executable_batch_size": "_huggingface",
+    "find_executable_batch_size": "_accelerate",
     "forecast": "_marks",
     "last_oom": "_marks",
     "mark_phase": "_marks",

@@ -41,6 +41,29 @@ def split(batch, start: int, stop: int):
     return batch
 
 
+def join(results: list, counts: list[int]):
+    """The result of a batch, from those of its pieces of `counts` samples: what has one entry a sample follows one another, numbers
+    are averaged over the samples, the rest is the first piece's."""
+    first = results[0]
+    if len(results) == 1:
+        return first
+    if isinstance(first, dict):
+        return type(first)({key: join([one[key] for one in results], counts) for key in first})
+    if isinstance(first, torch.Tensor) and first.dim() == 0:
+        if not first.is_floating_point():
+            return first
+        return sum(one * (count / sum(counts)) for one, count in zip(results, counts, strict=True))
+    entries = [isinstance(one, (torch.Tensor, list)) and len(one) == count for one, count in zip(results, counts, strict=True)]
+    if all(entries):
+        return torch.cat(results) if isinstance(first, torch.Tensor) else [entry for one in results for entry in one]
+    if isinstance(first, (list, tuple)):
+        parts = [join(list(one), counts) for one in zip(*results, strict=True)]
+        return type(first)(*parts) if hasattr(first, "_fields") else type(first)(parts)
+    if isinstance(first, float):
+        return sum(one * count for one, count in zip(results, counts, strict=True)) / sum(counts)
+    return first
+
+
 def units(batch) -> int:
     """Tokens, padding included, where the batch has a two-dimensional integer tensor (token ids); samples otherwise."""
     for tensor in tensors(batch):

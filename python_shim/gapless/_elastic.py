@@ -58,7 +58,7 @@ class Elastic:
         self._folder = pathlib.Path(folder)
         self._agreement = agreement
         self._device = torch.device(device) if device is not None else self._device_of_parameters()
-        self._buffers = Buffers(model) if model is not None else None
+        self._kept = (Buffers(model),) if model is not None else ()
         self._sizing: Sizing | None = None
         self._sequence = 0
         self._micro = 0
@@ -77,7 +77,7 @@ class Elastic:
         it was set aside. The batch may be anything that `split` understands, best on the host: it is kept until the end."""
         sizing = self._start()
         self._optimizer.zero_grad(set_to_none=True)
-        rewind = Rewind(self._device, self._buffers)
+        rewind = Rewind(self._device, *self._kept)
         while True:
             samples = self._samples(batch)
             if samples == 0:

@@ -1,54 +1,64 @@
 # SPDX-License-Identifier: Apache-2.0
-"""transformers.Trainer and accelerate."""
+"""transformers.Trainer."""
 
-import functools
 import types
 
 import torch
-from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from . import _batches, _device, _oom_errors
+from . import _batches
 from ._evaluation import ElasticEvaluation
-from ._rewind import Buffers, Rewind
-from ._sizing import Sizing, even, own_label
+from ._huggingface_loss import Loss
+from ._pieces import NotCut, Redone
 
 
-def elastic_trainer(trainer):
-    """Makes `trainer`, a transformers.Trainer that has not trained yet, survive running out of memory; returns it.
+def elastic_trainer(trainer, *, weight=None, folder=None):
+    """Makes `trainer`, a transformers.Trainer or a Trainer of Lightning that has not trained yet, survive running out of memory;
+    returns it.
 
     >>> trainer = gapless.elastic_trainer(Trainer(model, args, ...))
 
-    What the Trainer calls a batch stays what it is, and with it the effective batch, the schedule and the step count; it is run
+    What the trainer calls a batch stays what it is, and with it the effective batch, the schedule and the step count; it is run
     in smaller pieces when it does not fit. After an OOM the gradients, random numbers and buffers go back to where the
-    optimizer's step began, and all its batches so far are done again. Evaluation is cut into pieces of its own.
-    A trainer with a compute_loss of its own must set loss_is_scaled_for_ga (False: the loss is a mean over the batch, True: it is
-    normalised by num_items_in_batch); otherwise, and where the samples of a batch cannot be told, a batch that does not fit is an
-    error as before, with a note that says why it was not cut.
-    One process only; auto_find_batch_size stays as it was set, and has nothing left to do.
+    optimizer's step began, and all its batches so far are done again. Evaluation is cut into pieces of its own. One process only.
+    weight(batch): what the loss is a mean over (gapless.tokens, say). folder: of the report, where one sample does not fit; default:
+    the trainer's output.
+
+    transformers: whether the loss is divided by the items of all batches is measured, once, with one sample; what a mean is over
+    is known for its models. A trainer with a compute_loss of its own must set loss_is_scaled_for_ga (False: the loss is a mean over
+    the batch, True: it is normalised by num_items_in_batch). Where that is not known, or the samples of a batch cannot be told, a
+    batch that does not fit is an error as before, with a note that says why it was not cut. auto_find_batch_size stays as it was
+    set, and has nothing left to do.
+    Lightning: automatic optimization; weight defaults to samples. training_step is called for each piece, and so are the hooks
+    around backward; means over an epoch of what it logs count each sample once.
     """
-    _TrainerSteps(trainer)
+    if hasattr(trainer, "fit_loop"):
+        from . import _lightning
+
+        _lightning.LightningSteps(trainer, weight, folder)
+    else:
+        _TrainerSteps(trainer, weight, folder)
     return trainer
 
 
 class _TrainerSteps:
-    def __init__(self, trainer) -> None:
+    def __init__(self, trainer, weight, folder) -> None:
         self._trainer = trainer
         self._training_step, self._compute_loss = trainer.training_step, trainer.compute_loss
         self._prediction_step = trainer.prediction_step
-        self._sizing: Sizing | None = None
+        self._loss_of = Loss(trainer, weight)
+        self._folder = folder or trainer.args.output_dir or "."
+        self._redone: Redone | None = None
         self._evaluation: ElasticEvaluation | None = None
-        self._done: list = []  # batches since the optimizer's last step
-        self._rewind: Rewind | None = None
-        self._begun: tuple | None = None  # the Trainer's state and its step that `_done` and `_rewind` belong to
-        self._buffers: Buffers | None = None
         self._share: float | None = None
-        self._micro, self._per_sample, self._whole = 0, 1.0, ""
-        self.failures = 0
         trainer.training_step = types.MethodType(lambda _, *a, **k: self._step(*a, **k), trainer)
         trainer.compute_loss = types.MethodType(lambda _, *a, **k: self._loss(*a, **k), trainer)
         trainer.prediction_step = types.MethodType(lambda _, *a, **k: self._predict(*a, **k), trainer)
         trainer.gapless = self
+
+    @property
+    def failures(self) -> int:
+        return self._redone.failures if self._redone is not None else 0
 
     @property
     def evaluation_failures(self) -> int:
@@ -67,108 +77,39 @@ class _TrainerSteps:
     def _step(self, model, inputs, num_items_in_batch=None):
         if self._trainer.args.world_size > 1:
             return self._training_step(model, inputs, num_items_in_batch)
-        device = self._trainer.args.device
-        if self._sizing is None:
-            self._sizing = Sizing(_device.behind(device), own_label("train"))
-            self._buffers = Buffers(model)
+        if self._redone is None:
+            self._redone = Redone(model, self._trainer.args.device, self._folder)
         # The count of steps, not the optimizer's hook: a step that a GradScaler leaves out ends one too, and LOMO has none.
-        state = self._trainer.state
-        if self._begun is None or self._begun[0] is not state or self._begun[1] != state.global_step:
-            self._begun = (state, state.global_step)
-            self._rewind = Rewind(device, self._buffers)
-            self._done.clear()
-        most = None
-        while True:
-            sequence = self._sequence()
-            error = None
-            try:
-                # After a failure all batches of the optimizer's step are done again.
-                if most is not None:
-                    for earlier, items in self._done:
-                        self._in_pieces(model, earlier, items, most)
-                loss = self._in_pieces(model, inputs, num_items_in_batch, most)
-                self._done.append((inputs, num_items_in_batch))
-                return loss
-            except Exception as raised:
-                if not _oom_errors.is_oom(raised, self._sequence() > sequence):
-                    raise
-                if self._whole:
-                    raised.add_note(f"gapless: the batch was not cut into pieces: {self._whole}")
-                if self._micro <= 1:
-                    raise
-                error = raised
-            _oom_errors.let_go(error)
-            self.failures += 1
-            model.zero_grad(set_to_none=True)
-            self._rewind.restore()
-            record = self._sizing.device.last_oom()
-            if record is not None and record["sequence"] <= sequence:
-                record = None
-            smaller = self._sizing.failed(self._micro, self._per_sample, record)
-            most = max(1, round(smaller * self._per_sample))
+        self._redone.begin(self._trainer.state, self._trainer.state.global_step)
+        return self._redone.run((inputs, num_items_in_batch), lambda batch, most: self._in_pieces(model, *batch, most),
+                                lambda: [self._trainer.optimizer])
 
-    def _sequence(self) -> int:
-        record = self._sizing.device.last_oom()
-        return record["sequence"] if record else 0
+    def _in_pieces(self, model, inputs, items, most):
+        """The Trainer's own step on parts of the batch. `most`: what the last failure left of hope."""
+        samples = _samples(inputs)
+        units = _batches.units(inputs) if samples else 0
+        weigher = None
 
-    def _adds_up(self, items) -> bool | None:
-        """Whether losses of parts add up to that of the batch, being divided by the items of all. False: they are means, and must be
-        weighted. None: nobody says."""
-        said = getattr(self._trainer, "loss_is_scaled_for_ga", None)
-        if said is not None:
-            return None if said and items is None else said
-        import transformers
+        def weight(part):
+            nonlocal weigher
+            if weigher is None:
+                self._redone.aside()
+                weigher = self._loss_of.weigher(model, inputs, items)
+            return weigher(part)
 
-        if getattr(self._compute_loss, "__func__", None) is not transformers.Trainer.compute_loss:
-            return None
-        if items is None:
-            return None if self._trainer.compute_loss_func is not None else False
-        return bool(self._trainer.model_accepts_loss_kwargs or self._trainer.compute_loss_func is not None)
-
-    def _in_pieces(self, model, inputs, items, most_units):
-        """The Trainer's own step on parts of the batch. `most_units`: what the last failure left of hope."""
-        adds_up, samples = self._adds_up(items), _samples(inputs)
-        kind, first = self._sizing.label, not self._done
-        self._whole = ""
-        if adds_up is None:
-            self._whole = "whether losses of parts add up is not known; loss_is_scaled_for_ga of the trainer says it"
-        elif not samples:
-            self._whole = "how many samples it has is not clear"
-        if self._whole:
-            self._micro = 0
-            self._sizing.device.mark_step(kind if first else kind + "+", _batches.units(inputs) if samples else 0)
-            return self._training_step(model, inputs, items)
-        self._per_sample = per_sample = _batches.units(inputs) / samples
-        labels = inputs.get("labels")
-        weight = _batches.tokens if not adds_up and labels is not None and labels.dim() == 2 else _batches.samples
-        total, done, result = None, 0, None
-        size = self._sizing.begin(samples, per_sample, kind if first else kind + "+")
-        if most_units is not None:
-            size = max(1, min(size, int(most_units / per_sample)))
-        whole_weight = 0
-        while done < samples:
-            count = even(samples - done, size)
-            label = kind if first and done == 0 else kind + "+"
-            if done > 0:
-                size = self._sizing.begin(count, per_sample, label)
-                count = even(samples - done, size)
-            self._micro = count
-            self._sizing.device.mark_step(label, round(count * per_sample))
-            piece = inputs if count == samples else _batches.split(inputs, done, done + count)
-            if count < samples and not adds_up:
-                whole_weight = whole_weight or weight(inputs)
-                share = weight(piece) / whole_weight if whole_weight else 0.0
-                if share == 0.0 and (whole_weight or done + count < samples):
-                    # Nothing of it counts, and a mean over nothing is no number.
-                    done += count
-                    continue
+        total = None
+        try:
+            if not samples:
+                raise NotCut("how many samples it has is not clear")
+            for piece, share in self._redone.pieces(inputs, samples, units, most, split=_batches.split, weight=weight):
                 self._share = share
-            done += count
-            try:
                 result = self._training_step(model, piece, items)
-            finally:
-                self._share = None
-            total = result if total is None else total + result
+                total = result if total is None else total + result
+        except NotCut as reason:
+            self._redone.whole(units, str(reason))
+            return self._training_step(model, inputs, items)
+        finally:
+            self._share = None
         return total
 
     # ---- evaluation
@@ -180,7 +121,11 @@ class _TrainerSteps:
         samples = _samples(inputs)
         if not samples:
             return self._prediction_step(model, inputs, prediction_loss_only, ignore_keys)
-        joined = _Joined(samples)
+        joined, weights = _Joined(samples), []
+        try:
+            weight = self._loss_of.mean_over(inputs)
+        except NotCut:
+            weight = _batches.samples
 
         def predict(piece):
             result = self._prediction_step(model, piece, prediction_loss_only, ignore_keys)
@@ -189,6 +134,7 @@ class _TrainerSteps:
                 return result
             # Joined at once, so that never more than one piece is there beside the whole.
             joined.add(count, result[1:])
+            weights.append(weight(piece))
             return result[0]
 
         self._evaluation._function = predict
@@ -198,7 +144,8 @@ class _TrainerSteps:
             self._evaluation._function = None
         if len(pieces) == 1:
             return pieces[0][1]
-        losses = [loss * (count / samples) for count, loss in pieces if loss is not None]
+        losses = [loss * (part / (sum(weights) or 1.0)) for (_, loss), part in zip(pieces, weights, strict=True)
+                  if loss is not None and part]
         return (sum(losses) if losses else None, *joined.result())
 
 
@@ -236,50 +183,3 @@ class _Joined:
 
     def result(self):
         return tree_unflatten(self._whole, self._form)
-
-
-def find_executable_batch_size(function=None, starting_batch_size: int = 128, reduce_batch_size_fn=None):
-    """accelerate.utils.find_executable_batch_size with a better next size: `function(batch_size, ...)` is called again after an
-    out of memory, with the batch that gapless's record suggests; where it suggests none, with nine tenths, as accelerate does.
-    `reduce_batch_size_fn`, if given, decides instead. Steps of optimizers are the steps that gapless learns from."""
-    if function is None:
-        return functools.partial(find_executable_batch_size, starting_batch_size=starting_batch_size,
-                                 reduce_batch_size_fn=reduce_batch_size_fn)
-    from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
-
-    batch_size, label = starting_batch_size, own_label("executable")
-
-    @functools.wraps(function)
-    def decorated(*args, **kwargs):
-        nonlocal batch_size
-        while True:
-            if batch_size == 0:
-                raise RuntimeError("No executable batch size found, reached zero.")
-            device = _device.of(torch.cuda.current_device()) if torch.cuda.is_available() else _device.NoDevice()
-            before = device.last_oom()
-            sequence = before["sequence"] if before else 0
-            device.mark_step(label, batch_size)
-            hook = register_optimizer_step_post_hook(
-                lambda *_, device=device, size=batch_size: device.mark_step(label, size))
-            error = None
-            try:
-                return function(batch_size, *args, **kwargs)
-            except Exception as raised:
-                if not should_reduce_batch_size(raised):
-                    raise
-                error = raised
-            finally:
-                hook.remove()
-            _oom_errors.let_go(error)
-            error = None
-            record = device.last_oom()
-            clear_device_cache(garbage_collection=True)
-            said = record["suggestion"] if record and record["sequence"] > sequence else None
-            if reduce_batch_size_fn is not None:
-                batch_size = reduce_batch_size_fn()
-            elif said and said["units"] and said["confidence"] >= 0.5:
-                batch_size = min(said["units"], batch_size - 1)
-            else:
-                batch_size = min(said["units"] if said and said["units"] else batch_size, int(batch_size * 0.9))
-
-    return decorated

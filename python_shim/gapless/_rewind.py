@@ -9,18 +9,19 @@ from torch.nn.modules.batchnorm import _NormBase
 
 
 class Rewind:
-    """The state at the beginning of an optimization step. `restore` may be called any number of times."""
+    """The state at the beginning of an optimization step: random numbers, and what is `kept` (each with keep() and put_back()).
+    `restore` may be called any number of times."""
 
-    def __init__(self, device: torch.device, buffers: "Buffers | None") -> None:
+    def __init__(self, device: torch.device, *kept) -> None:
         self._device = device
         self._cpu = torch.get_rng_state()
         self._cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
         self._python = random.getstate()
         numpy = sys.modules.get("numpy")
         self._numpy = numpy.random.get_state() if numpy is not None else None
-        self._buffers = buffers
-        if buffers is not None:
-            buffers.keep()
+        self._kept = kept
+        for one in kept:
+            one.keep()
 
     def restore(self) -> None:
         torch.set_rng_state(self._cpu)
@@ -29,8 +30,8 @@ class Rewind:
         random.setstate(self._python)
         if self._numpy is not None:
             sys.modules["numpy"].random.set_state(self._numpy)
-        if self._buffers is not None:
-            self._buffers.put_back()
+        for one in self._kept:
+            one.put_back()
 
 
 class Buffers:

@@ -17,6 +17,8 @@ constexpr std::uint64_t kFarthest = 64;
 
 // How sure a forecast from one good step alone is.
 constexpr double kOneStep = 0.5;
+// And one from a failure alone.
+constexpr double kOneFailure = 0.2;
 // Two sizes closer than four to five say little of how a life grows: rounding to 512 B hides it, and what looks fixed
 // would be so at any size.
 bool far_apart(const RecordedStep& small, const RecordedStep& large) {
@@ -154,13 +156,19 @@ gapless_suggestion Evidence::suggest(const Situation& now) {
   if (model_) {
     out.units = std::max(most_units(now, out.proven_fails), out.proven_fits);
     out.confidence = out.units == out.proven_fits ? 1.0 : confidence_;
+    if (failed != nullptr && good_.back().step.units >= failed->step.units) {
+      // So many units ran before: this batch has another shape, and of that only the failure is known.
+      out.units = std::min(out.units, std::max<std::uint64_t>(failed->step.units / 2, 1));
+      out.proven_fits = std::min(out.proven_fits, out.units);
+      out.confidence = kOneFailure;
+    }
   } else if (failed != nullptr) {
     // Only an attempt: what it had reached would fit if all of it grew with the batch. It would have gone on.
     const double had = static_cast<double>(added(failed->step)) + 1.0;
     const double room = static_cast<double>(usable(now)) - static_cast<double>(now.live_at_start);
     const double most = static_cast<double>(failed->step.units) * std::min(std::max(room / had, 0.0), 1.0);
     out.units = std::max<std::uint64_t>(1, std::min(static_cast<std::uint64_t>(most), failed->step.units / 2));
-    out.confidence = 0.2;
+    out.confidence = kOneFailure;
   }
   return out;
 }

@@ -33,5 +33,16 @@ TEST(Evidence, SizesThatAreAllCloseAreNotBelievedMoreThanOneStep) {
   EXPECT_LE(evidence.suggest(Situation{0, kGiB}).confidence, 0.5);
 }
 
+TEST(Evidence, OfAShapeThatFailsWhereAnotherRanOnlyTheFailureIsKnown) {
+  const Shape longer{.parameter_bytes = 64 * kKiB, .activation_bytes = 1000, .workspaces_from_four = false};
+  Evidence evidence;
+  evidence.add_good(recorded(kTokens, 4096, 0));
+  evidence.add_failed(recorded(longer, 4096, 0, 30 * kMiB), 30 * kMiB);
+  const gapless_suggestion said = evidence.suggest(Situation{0, 30 * kMiB});
+  EXPECT_EQ(said.units, 2048u);
+  EXPECT_EQ(said.proven_fails, 4096u);
+  EXPECT_LT(said.confidence, 0.5);
+}
+
 }  // namespace
 }  // namespace gapless::learn

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loops with one oversized batch in fifty, on a device with room for the others only: plain, transformers.Trainer, accelerate."""
+"""Loops with one oversized batch in fifty, on a device with room for the others only: plain, transformers.Trainer, accelerate,
+Lightning. PyTorch's own allocators in the same room: test_natives.py."""
 
 import gc
 import json
@@ -8,11 +9,8 @@ import gapless
 import pytest
 import torch
 from gapless import cli
-from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments
-
-MIB = 1 << 20
-SHORT, LONG, BATCH, STEPS, SPIKE = 64, 640, 8, 50, 31
-
+from spike import BATCH, LONG, MIB, SHORT, SPIKE, STEPS, batch_of, make, on_device, plain_loop, plain_step, room
+from transformers import Trainer, TrainingArguments
 
 @pytest.fixture(autouse=True)
 def clean():
@@ -23,56 +21,14 @@ def clean():
     torch.cuda.empty_cache()
 
 
-def make():
-    config = GPT2Config(n_layer=3, n_embd=128, n_head=4, vocab_size=4000, n_positions=1024)
-    with torch.device("cuda"):
-        return GPT2LMHeadModel(config)
-
-
-def batch_of(step):
-    width = LONG if step == SPIKE else SHORT
-    ids = torch.randint(0, 4000, (BATCH, width))
-    return {"input_ids": ids, "labels": ids}
-
-
-def on_device(batch):
-    return {name: value.to("cuda") for name, value in batch.items()}
-
-
-def plain_step(model, optimizer, batch):
-    loss = model(**on_device(batch)).loss
-    loss.backward()
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-
-
 @pytest.fixture(scope="module")
 def capacity():
-    """Room for short batches and a quarter of the long one: no allocator can train the long one whole in it."""
-    model = make()
-    optimizer = torch.optim.AdamW(model.parameters())
-    peaks = []
-    for step in (0, 1, SPIKE):
-        torch.cuda.reset_peak_memory_stats()
-        plain_step(model, optimizer, batch_of(step))
-        peaks.append(torch.cuda.max_memory_allocated())
-    resident = torch.cuda.memory_allocated()
-    limit = resident + (peaks[2] - resident) // 3
-    assert peaks[1] < limit < peaks[2] - 100 * MIB
-    del model, optimizer
-    gc.collect()
-    torch.cuda.empty_cache()
-    return limit
+    return room()
 
 
 def test_without_elastic_steps_the_run_dies(capacity):
-    model = make()
-    optimizer = torch.optim.AdamW(model.parameters())
     gapless.set_limit(capacity)
-    with pytest.raises(torch.OutOfMemoryError):
-        for step in range(STEPS):
-            plain_step(model, optimizer, batch_of(step))
-    assert step == SPIKE
+    assert plain_loop() == SPIKE
 
 
 def test_plain_loop(capacity):
@@ -170,11 +126,83 @@ def test_pieces_of_a_prediction_are_joined(capacity, tmp_path):
     assert 1 <= trainer.gapless.evaluation_failures <= 2
 
 
+def test_accelerate(capacity):
+    from accelerate import Accelerator
+
+    accelerator = Accelerator()
+    model = make()
+    model, optimizer = accelerator.prepare(model, torch.optim.AdamW(model.parameters()))
+    gapless.set_limit(capacity)
+    step = gapless.elastic(lambda batch: model(**on_device(batch)).loss, optimizer=optimizer, model=model, weight=gapless.tokens,
+                           before_step=lambda: accelerator.clip_grad_norm_(model.parameters(), 1.0))
+    for number in range(STEPS):
+        step(batch_of(number))
+    assert step.counts.steps == STEPS
+    assert step.counts.failures <= 1
+    assert step.counts.micro_batches > STEPS
+
+
+def test_lightning(capacity, tmp_path):
+    lightning = pytest.importorskip("lightning.pytorch")
+
+    class Module(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.model = make()
+            self.samples = 0
+
+        def training_step(self, batch, batch_idx):
+            self.samples += batch["input_ids"].shape[0]
+            loss = self.model(**batch).loss
+            self.log("loss", loss)
+            return loss
+
+        def validation_step(self, batch, batch_idx):
+            self.log("valid", self.model(**batch).loss)
+
+        def configure_optimizers(self):
+            return torch.optim.AdamW(self.parameters())
+
+    loader = torch.utils.data.DataLoader(Texts(), batch_size=BATCH)
+    trainer = gapless.elastic_trainer(
+        lightning.Trainer(accelerator="gpu", devices=1, max_epochs=1, logger=False, enable_checkpointing=False,
+                          enable_progress_bar=False, enable_model_summary=False, default_root_dir=tmp_path, num_sanity_val_steps=0))
+    module = Module()
+    gapless.set_limit(capacity + 8 * MIB)
+    trainer.fit(module, loader, loader)
+    assert trainer.global_step == STEPS
+    assert trainer.gapless.failures <= 1
+    assert trainer.gapless.evaluation_failures <= 1
+    assert trainer.gapless.failures or module.samples == STEPS * BATCH
+
+
+def padded(texts):
+    return {name: torch.nn.utils.rnn.pad_sequence([text[name] for text in texts], batch_first=True) for name in texts[0]}
+
+
+def test_find_executable_batch_size_of_the_whole_loop(capacity):
+    """The function is run again from its beginning. That the long batch is long the decorator cannot know: it halves."""
+    gapless.set_limit(capacity)
+    texts, tried = Texts(), []
+
+    @gapless.find_executable_batch_size(starting_batch_size=BATCH)
+    def train(batch_size):
+        tried.append(batch_size)
+        model = make()
+        optimizer = torch.optim.AdamW(model.parameters())
+        for batch in torch.utils.data.DataLoader(texts, batch_size=batch_size, sampler=range(24 * BATCH, 36 * BATCH), collate_fn=padded):
+            plain_step(model, optimizer, batch)
+        return batch_size
+
+    assert train() < BATCH
+    assert tried in ([8, 4], [8, 4, 2])
+
+
 def test_find_executable_batch_size(capacity):
     gapless.set_limit(capacity)
     tried = []
 
-    @gapless.find_executable_batch_size(starting_batch_size=160)
+    @gapless.find_executable_batch_size(starting_batch_size=80)
     def train(batch_size):
         tried.append(batch_size)
         model = make()
@@ -190,7 +218,7 @@ def test_find_executable_batch_size(capacity):
 
     theirs = []
 
-    @find_executable_batch_size(starting_batch_size=160)
+    @find_executable_batch_size(starting_batch_size=80)
     def halving(batch_size):
         theirs.append(batch_size)
         model = make()

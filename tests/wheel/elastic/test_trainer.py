@@ -45,9 +45,9 @@ class Mean(Trainer):
 
 @pytest.fixture
 def make(tmp_path):
-    def made(kind=Trainer):
+    def made(kind=Trainer, **said):
         arguments = TrainingArguments(output_dir=str(tmp_path), report_to=[], use_cpu=True)
-        trainer = gapless.elastic_trainer(kind(Model(), arguments))
+        trainer = gapless.elastic_trainer(kind(Model(), arguments), **said)
         trainer.current_gradient_accumulation_steps = 1
         return trainer
 
@@ -92,12 +92,12 @@ def test_a_mean_of_the_trainer_s_own_is_weighted_when_it_says_so(make):
 
 def test_a_loss_of_which_nothing_is_known_is_not_cut(make):
     trainer = make(Mean)
-    trainer.model.failing = {1}
+    trainer.model.failing = {1, 2}
     with pytest.raises(torch.OutOfMemoryError) as caught:
         trainer.training_step(trainer.model, batch_of(), torch.tensor(8))
     assert "loss_is_scaled_for_ga" in caught.value.__notes__[0]
     trainer.training_step(trainer.model, batch_of())
-    assert trainer.model.sizes == [8, 8]
+    assert trainer.model.sizes == [8, 8, 8], "whole, after all else was let go, too"
 
 
 @pytest.mark.parametrize("damage", [lambda batch: batch | {"labels": batch["labels"].tolist()},
@@ -121,7 +121,7 @@ def uncounted(where):
 
 @pytest.mark.parametrize("where", [slice(4, 8), slice(0, 4)])
 def test_pieces_in_which_nothing_counts(make, where):
-    trainer = make()
+    trainer = make(weight=gapless.tokens)
     trainer.model.failing = {1}
     trainer.training_step(trainer.model, uncounted(where))
     assert trainer.model.sizes == [8, 4]

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the loss of a transformers.Trainer is a mean over, so that those of pieces add up to that of the batch."""
+
+from collections.abc import Callable
+
+import torch
+
+from . import _batches
+from ._pieces import NotCut
+from ._rewind import Buffers, Rewind
+
+# A loss divided by the items halves when they double, one that ignores them stays: room for bf16 around both.
+_HALVES, _STAYS = (1.9, 2.1), (0.97, 1.03)
+
+
+class Loss:
+    """`weight`: the user's word for what a mean is over."""
+
+    def __init__(self, trainer, weight: Callable[[dict], float] | None) -> None:
+        import transformers
+
+        self._trainer, self._compute_loss, self._weight = trainer, trainer.compute_loss, weight
+        self._custom = getattr(trainer.compute_loss, "__func__", None) is not transformers.Trainer.compute_loss
+        self._divides: bool | None = None  # measured: the loss is divided by the items that it is given
+
+    def weigher(self, model, inputs: dict, items) -> Callable[[dict], float | None]:
+        """Of a batch that is to be cut: how much a part of it counts; None of it: losses of parts add up. Raises NotCut."""
+        return (lambda part: None) if self._adds_up(model, inputs, items) else self.mean_over(inputs)
+
+    def mean_over(self, inputs: dict) -> Callable[[dict], float]:
+        """How much a part of `inputs` counts in a loss that is a mean. Raises NotCut."""
+        if self._weight is not None:
+            return self._weight
+        counted = self._counted(inputs)
+        if counted is None:
+            raise NotCut("what its loss is a mean over is not known; weight= of gapless.elastic_trainer says it")
+        return lambda part: float(counted(part).sum())
+
+    # ---- a sum over all items, or a mean
+
+    def _adds_up(self, model, inputs, items) -> bool:
+        said = getattr(self._trainer, "loss_is_scaled_for_ga", None)
+        own = self._trainer.compute_loss_func is not None
+        if said is not None:
+            if said and items is None:
+                raise NotCut("its loss is said to be divided by the items of all batches, which are not known")
+            return bool(said)
+        if self._custom or (own and items is None):
+            raise NotCut("whether losses of parts add up is not known; loss_is_scaled_for_ga of the trainer says it")
+        if items is None or not (own or self._trainer.model_accepts_loss_kwargs):
+            return False
+        # Many models take any keyword and ignore this one: transformers believes them, and so would a sum be a multiple.
+        if self._divides is None:
+            self._divides = self._measured(model, inputs, items)
+        return self._divides
+
+    def _measured(self, model, inputs, items) -> bool:
+        """One sample's loss, with the items and with twice as many; without gradients, and nothing of it stays."""
+        counted = self._counted(inputs)
+        first = int(counted(inputs).bool().int().argmax()) if counted is not None else 0
+        trainer = self._trainer
+        rewind = Rewind(trainer.args.device, Buffers(model))
+        losses = []
+        for factor in (1, 2):
+            sample = trainer._prepare_inputs(_batches.split(inputs, first, first + 1))
+            with torch.no_grad(), trainer.compute_loss_context_manager():
+                losses.append(float(self._compute_loss(model, sample, num_items_in_batch=items * factor)))
+            rewind.restore()
+        ratio = losses[0] / losses[1] if losses[1] else float("nan")
+        if _STAYS[0] <= ratio <= _STAYS[1]:
+            return False
+        if ratio == ratio and not _HALVES[0] <= ratio <= _HALVES[1]:
+            raise NotCut("its loss is neither a mean nor divided by the items of all batches (an auxiliary loss?)")
+        return True  # or nothing can be told from it: what transformers believes
+
+    # ---- what a mean is over
+
+    def _counted(self, inputs) -> Callable[[dict], torch.Tensor] | None:
+        """What counts, of each sample; None: not known. transformers' rule for num_items_in_batch where the model is one of its."""
+        labels = inputs.get("labels")
+        given = [name for name in self._trainer.label_names or () if inputs.get(name) is not None]
+        if not isinstance(labels, torch.Tensor) or labels.is_floating_point() or labels.dim() == 0:
+            return _samples if labels is None or len(given) <= 1 else None
+        known = self._shifts()
+        if known is not None and len(given) > 1:
+            return None  # a sum of means over different things
+        if "shift_labels" in inputs:
+            return lambda part: _rows(part["shift_labels"])
+        if labels.dim() == 1:
+            return lambda part: _rows(part["labels"])
+        if labels.dim() == 2 and known is not None:
+            return lambda part: _rows(part["labels"][..., 1:] if known else part["labels"])
+        # A model of the user's: whatever it is over, all samples count alike, or nobody knows.
+        for rows in (_rows(labels), _rows(labels[..., 1:])):
+            if not bool((rows == rows[0]).all()):
+                return None
+        return _samples
+
+    def _shifts(self) -> bool | None:
+        """Whether the model predicts the next label, as causal language models do; None: not one of transformers'."""
+        import transformers
+        from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+        model = self._trainer.accelerator.unwrap_model(self._trainer.model)
+        model = model.get_base_model() if hasattr(model, "get_base_model") else model
+        if not isinstance(model, transformers.PreTrainedModel):
+            return None
+        return getattr(self._trainer, "_loss_shifts_labels", False) or type(model).__name__ in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
+
+
+def _rows(labels: torch.Tensor) -> torch.Tensor:
+    return (labels != -100).flatten(1).sum(1) if labels.dim() > 1 else (labels != -100).long()
+
+
+def _samples(part) -> torch.Tensor:
+    return torch.ones(_batches.samples(part))
