@@ -21,7 +21,10 @@ __version__ = version
 _LATER = {
     "Agreement": "_agreement",
     "BatchDoesNotFit": "_elastic",
+    "PaddingCollator": "_padding",
     "RankOutOfMemory": "_agreement",
+    "SequenceTooLong": "_padding",
+    "constant_stats": "_padding",
     "elastic": "_elastic",
     "elastic_evaluation": "_evaluation",
     "elastic_trainer": "_huggingface",
@@ -30,8 +33,10 @@ _LATER = {
     "last_oom": "_marks",
     "mark_phase": "_marks",
     "mark_step": "_marks",
+    "prefetch": "_padding",
     "set_limit": "_marks",
     "tokens": "_batches",
+    "warm_up": "_warm_up",
 }
 
 __all__ = [

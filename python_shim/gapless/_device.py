@@ -70,6 +70,10 @@ class Device:
         self._check(status, "last_oom")
         return _record(out)
 
+    def warm_up(self, stream: int, nbytes: int) -> None:
+        """Backs `nbytes` for the stream; see gapless_warm_up."""
+        self._check(self._core.gapless_warm_up(self._allocator, self.ordinal, stream, nbytes), "warm_up")
+
     def set_option(self, name: str, value: str) -> None:
         """See docs/options.md."""
         self._check(self._core.gapless_set_option(self._allocator, name.encode(), value.encode()), f"option {name}")
@@ -129,6 +133,7 @@ def _prototypes() -> ctypes.CDLL:
         ("gapless_last_oom", [handle, ordinal, ctypes.POINTER(OomRecord)]),
         ("gapless_set_option", [handle, ctypes.c_char_p, ctypes.c_char_p]),
         ("gapless_set_limit", [handle, ordinal, ctypes.c_size_t]),
+        ("gapless_warm_up", [handle, ordinal, ctypes.c_void_p, ctypes.c_size_t]),
     ):
         function = getattr(core, name)
         function.argtypes, function.restype = arguments, ctypes.c_int
@@ -146,10 +151,16 @@ def behind(device) -> Device | NoDevice:
 
 def of(ordinal: int) -> Device | NoDevice:
     """The device of that number; NoDevice unless gapless is PyTorch's allocator and CUDA has been started."""
+    core = allocator()
+    return Device(_prototypes(), core, ordinal) if core is not None else NoDevice()
+
+
+def allocator() -> int | None:
+    """The gapless_allocator behind PyTorch. None unless gapless is PyTorch's allocator and CUDA has been started."""
     try:
         library = _libraries.torch_library()
     except OSError:
-        return NoDevice()
-    if library.gapless_torch_is_installed() != 1 or not (allocator := library.gapless_torch_core()):
-        return NoDevice()
-    return Device(_prototypes(), allocator, ordinal)
+        return None
+    if library.gapless_torch_is_installed() != 1:
+        return None
+    return library.gapless_torch_core() or None
