@@ -13,6 +13,7 @@ import sys
 
 from . import _build_torch, _libraries
 from .doctor import command as doctor_command
+from .fit import command as fit_command
 from ._version import library_version, version
 
 EXIT_MISSING = 3
@@ -23,8 +24,8 @@ EPILOG = """\
 exit codes:
   0    success
   1    build-torch: it could not be compiled; info: something that a training job needs is missing; report: the file cannot be read;
-       doctor: a rule is broken
-  2    wrong arguments; doctor: it could not tell
+       fit: it does not fit; doctor: a rule is broken
+  2    wrong arguments; fit, doctor: could not tell
   3    a library or tool of gapless is missing from this installation
   126  run: the command cannot be executed
   127  run: the command was not found
@@ -232,6 +233,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--frames", type=_positive, default=3, metavar="N", help="frames of a stack (default: 3)")
     command.set_defaults(action=report)
 
+    fit_command.add_to(commands, formatter)
     doctor_command.add_to(commands, formatter)
 
     command = commands.add_parser(

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Follows a training program from inside: which phase it is in, how large its batches are, when enough has been seen.
+
+A step ends with the optimizer's. What the program is told to do differently (batch sizes, arguments, where an epoch ends) is the
+plan: JSON in the file that GAPLESS_FIT_PLAN names. The result goes to the file that the plan names.
+"""
+
+import atexit
+import json
+import os
+import pathlib
+import sys
+import time
+
+from . import imports, shapes
+
+_observer = None
+
+
+def begin() -> None:
+    """At the start of Python. Nothing is imported before the program does so."""
+    plan = json.loads(pathlib.Path(os.environ["GAPLESS_FIT_PLAN"]).read_text(encoding="utf-8"))
+    imports.when_imported("torch", lambda module: _torch(module, plan))
+    if plan.get("arguments") or plan.get("stop_at_arguments"):
+        from . import trainer
+
+        imports.when_imported("transformers.training_args", lambda module: trainer.override(module, plan))
+
+
+def _torch(_module, plan: dict) -> None:
+    global _observer
+    _observer = Observer(plan)
+    _observer.install()
+
+
+class Observer:
+    """One a process. Hooks run on the program's own threads."""
+
+    def __init__(self, plan: dict) -> None:
+        self.plan = plan
+        self.facts: dict = {"trainer": False, "loader": False, "evaluation_expected": None, "arguments": {}, "lengths": None}
+        self.steps = 0  # of the optimizer that ended
+        self.backwards = 0
+        self.accumulation: int | None = None  # backward passes of the first step
+        self.in_backward = 0
+        self.in_evaluation = 0  # of the Trainer
+        self.depth = 0
+        self.evaluated_at: int | None = None  # steps done when the first evaluation was seen
+        self.evaluations = 0
+        self.optimizers: list = []
+        self.trained: set | None = None  # ids of what they train
+        self.last_mode = True
+        self.done = False
+        self.reads = None
+
+    # ---- into the program
+
+    def install(self) -> None:
+        import torch
+        from torch.optim import optimizer as optimizers
+
+        from . import loaders, reads, trainer
+        from .recorder import Recorder
+
+        self.recorder = Recorder()
+        self.recorder.on_oom = lambda: self.finish("oom")
+        torch.cuda._lazy_call(self.recorder.start)
+        optimizers.register_optimizer_step_pre_hook(self._before_optimizer)
+        optimizers.register_optimizer_step_post_hook(self._after_optimizer)
+        self._wrap_backward(torch)
+        self._wrap_train(torch)
+        self._wrap_call(torch)
+        self.reads = reads.install(self)
+        loaders.install(self)
+        trainer.install(self)
+        atexit.register(self.finish, "ended")
+        self.progress("started")
+
+    def _wrap_backward(self, torch) -> None:
+        run = torch.autograd.backward
+
+        def backward(*args, **kwargs):
+            self.recorder.mark("backward")
+            self.in_backward += 1
+            try:
+                return run(*args, **kwargs)
+            finally:
+                self.in_backward -= 1
+                self.backwards += 1
+                self.recorder.mark("backward_end")
+
+        torch.autograd.backward = backward
+
+    def _wrap_train(self, torch) -> None:
+        run = torch.nn.Module.train
+
+        def train(module, mode=True):
+            # Of a model that trains: a reference model in eval mode says nothing about the phase.
+            if any(parameter.requires_grad for parameter in module.parameters()):
+                self.last_mode = bool(mode)
+            return run(module, mode)
+
+        torch.nn.Module.train = train
+
+    def _wrap_call(self, torch) -> None:
+        run = torch.nn.Module.__call__
+        compiling = torch.compiler.is_compiling
+
+        def call(module, *args, **kwargs):
+            # Recomputing, for gradient checkpointing, is part of the backward pass.
+            if self.depth or self.in_backward or self.done or compiling():
+                return run(module, *args, **kwargs)
+            self._before_module(module, args, kwargs)
+            self.depth = 1
+            try:
+                return run(module, *args, **kwargs)
+            finally:
+                self.depth = 0
+
+        torch.nn.Module.__call__ = call
+
+    # ---- what is seen
+
+    def evaluating(self) -> bool:
+        """Whether what runs now is evaluation, as far as that can be told before a backward pass has come or not."""
+        import torch
+
+        if self.in_evaluation or not torch.is_grad_enabled():
+            return True
+        return self.backwards > 0 and not self.last_mode
+
+    def _before_module(self, module, args, kwargs) -> None:
+        import torch
+
+        grad = torch.is_grad_enabled()
+        trains = self._trains(module)
+        if self.in_evaluation or (not grad and not module.training and trains):
+            self._saw_evaluation()
+            self.recorder.mark("evaluation")
+        else:
+            samples, width = shapes.of([args, kwargs])
+            self.recorder.mark("forward", grad=grad, samples=samples, width=width, trains=trains)
+
+    def _trains(self, module) -> bool:
+        """Whether an optimizer has parameters of the module; before the first optimizer's step, whether it could."""
+        if self.optimizers:
+            if self.trained is None:
+                self.trained = {id(p) for one in self.optimizers for group in one.param_groups for p in group["params"]}
+            return any(id(parameter) in self.trained for parameter in module.parameters())
+        return any(parameter.requires_grad for parameter in module.parameters())
+
+    def saw_batch(self, samples: int, width: int, evaluation: bool) -> None:
+        """A loader gives a batch."""
+        self.recorder.mark("batch", samples=samples, width=width, evaluation=evaluation)
+
+    def _saw_evaluation(self) -> None:
+        if self.evaluated_at is None and self.steps > 0:
+            self.evaluated_at = self.steps
+        self.evaluations += 1
+
+    def _before_optimizer(self, optimizer, args, kwargs) -> None:
+        if not any(optimizer is other for other in self.optimizers):
+            self.optimizers.append(optimizer)
+            self.trained = None
+        if self.accumulation is None:
+            self.accumulation = max(1, self.backwards)
+        self.recorder.look_up_owners(self.optimizers)
+        self.recorder.mark("optimizer")
+
+    def _after_optimizer(self, optimizer, args, kwargs) -> None:
+        # A GAN has two optimizers: a step of all is one of the first.
+        if optimizer is not self.optimizers[0]:
+            return
+        self.steps += 1
+        self.recorder.look_up_owners(self.optimizers)
+        self.recorder.mark("step", number=self.steps)
+        self.progress(f"step {self.steps}")
+        if self.enough():
+            self.finish("enough")
+
+    # ---- when to stop
+
+    @property
+    def planned(self) -> int:
+        """Training steps before the first evaluation is forced."""
+        return max(self.plan["steps"], len(self.plan["sizes"]))
+
+    def enough(self) -> bool:
+        if self.steps < self.planned:
+            return False
+        if self.evaluated_at is not None:
+            # One more: memory that evaluation left behind meets the next step.
+            return self.steps > self.evaluated_at
+        if self.facts["evaluation_expected"] is False:
+            return True
+        # Evaluation comes every few steps in some loops, and never in others.
+        return self.steps >= self.planned + self.plan["patience"]
+
+    def progress(self, text: str) -> None:
+        if path := self.plan.get("progress"):
+            with open(path, "a", encoding="utf-8") as out:
+                out.write(text + "\n")
+
+    def finish(self, why: str) -> None:
+        """Writes the result and ends the process, unless it is ending by itself."""
+        if self.done or "torch" not in sys.modules:
+            return
+        self.done = True
+        result = {"why": why, "time": time.time(), "steps": self.steps, "accumulation": self.accumulation,
+                  "evaluations": self.evaluations, "evaluated_at": self.evaluated_at, "facts": self.facts,
+                  "reads": self.reads.found() if self.reads else [], "world_size": int(os.environ.get("WORLD_SIZE", "1")),
+                  "optimizers": [type(one).__name__ for one in self.optimizers], "models": _models(self.optimizers),
+                  **self.recorder.result()}
+        if why == "ended" and not result["events"]:
+            return  # a launcher, or a child that did not use the device
+        path = pathlib.Path(f"{self.plan['result']}.{os.getpid()}")
+        temporary = path.with_suffix(".part")
+        temporary.write_text(json.dumps(result), encoding="utf-8")
+        temporary.rename(path)
+        if why != "ended":
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
+
+
+def _models(optimizers: list) -> dict:
+    """Bytes of what the optimizers train and of all weights, for estimates."""
+    import gc
+
+    import torch
+
+    trained = {id(parameter) for optimizer in optimizers for group in optimizer.param_groups for parameter in group["params"]}
+    found = {"trained": 0, "trained_bytes": 0, "frozen": 0, "frozen_bytes": 0, "dtypes": {}, "linear": [], "checkpointing": None}
+    seen = set()
+    for thing in gc.get_objects():
+        kind = type(thing)
+        try:
+            if issubclass(kind, torch.nn.Parameter) and thing.device.type == "cuda" and id(thing) not in seen:
+                seen.add(id(thing))
+                part = "trained" if id(thing) in trained else "frozen"
+                found[part] += thing.numel()
+                found[part + "_bytes"] += thing.numel() * thing.element_size()
+                found["dtypes"][str(thing.dtype)] = found["dtypes"].get(str(thing.dtype), 0) + thing.numel()
+            elif issubclass(kind, torch.nn.Linear) and thing.weight.device.type == "cuda":
+                found["linear"].append([thing.in_features, thing.out_features])
+            elif issubclass(kind, torch.nn.Module) and hasattr(thing, "gradient_checkpointing"):
+                found["checkpointing"] = bool(found["checkpointing"] or thing.gradient_checkpointing)
+        except (ReferenceError, RuntimeError, AttributeError):
+            continue
+    return found

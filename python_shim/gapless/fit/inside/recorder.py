@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the device memory did: every allocation and release, and marks between them. Kept by PyTorch's own history."""
+
+import gc
+import os
+
+import torch
+
+_MOST_EVENTS = 4_000_000
+
+
+class Recorder:
+    """Marks are places in the sequence of allocations and releases: (allocations so far, releases so far)."""
+
+    def __init__(self) -> None:
+        self.marks: list[list] = []  # [allocations, releases, kind, facts]
+        self.owners: list[list] = []  # [allocations, releases, {address: category}] where owners of blocks were looked up
+        self.ooms: list[dict] = []
+        self.started = False
+        self.on_oom = lambda: None
+        self._begin = (0, 0)
+
+    def start(self) -> None:
+        """When CUDA starts."""
+        torch.cuda.memory._record_memory_history(enabled="all", context=None, stacks="python", max_entries=_MOST_EVENTS)
+        torch._C._cuda_attach_out_of_memory_observer(self._oom)
+        self.started = True
+        self._begin = self._place()
+
+    def _place(self) -> tuple[int, int]:
+        stats = torch._C._cuda_memoryStats(torch.cuda.current_device())["allocation"]["all"]
+        return stats["allocated"], stats["freed"]
+
+    def mark(self, kind: str, **facts) -> None:
+        if self.started:
+            allocated, freed = self._place()
+            self.marks.append([allocated - self._begin[0], freed - self._begin[1], kind, facts])
+
+    def _oom(self, device, wanted, total, free) -> None:
+        self.ooms.append({"device": device, "wanted": wanted, "total": total, "free": free,
+                          "live": torch.cuda.memory_allocated(device)})
+        self.mark("oom", wanted=wanted)
+        self.on_oom()
+
+    def look_up_owners(self, optimizers) -> None:
+        """Who the blocks belong to, now: weights, gradients, optimizer state. Tensors that share storage count once."""
+        if not self.started:
+            return
+        found: dict[int, str] = {}
+
+        def add(tensor, category: str) -> None:
+            if isinstance(tensor, torch.Tensor) and tensor.device.type == "cuda":
+                try:
+                    found.setdefault(tensor.untyped_storage().data_ptr(), category)
+                except RuntimeError:  # no storage: a meta or fake tensor
+                    return
+
+        for optimizer in optimizers:
+            for state in list(optimizer.state.values()):
+                for value in state.values() if isinstance(state, dict) else ():
+                    add(value, "optimizer")
+        for thing in gc.get_objects():
+            kind = type(thing)
+            if issubclass(kind, torch.nn.Parameter):
+                add(thing.data, "weights")
+                if thing.grad is not None:
+                    add(thing.grad, "gradients")
+            elif issubclass(kind, torch.nn.Module):
+                for buffer in thing.__dict__.get("_buffers", {}).values():
+                    add(buffer, "weights")
+        found.pop(0, None)
+        allocated, freed = self._place()
+        self.owners.append([allocated - self._begin[0], freed - self._begin[1], found])
+
+    def result(self) -> dict:
+        """Everything, as plain data. Events are [block, bytes] for an allocation and [block, 0] for its release."""
+        if not self.started:
+            return {"events": [], "marks": [], "owners": {}, "ooms": []}
+        trace = torch.cuda.memory._snapshot()["device_traces"][torch.cuda.current_device()]
+        torch.cuda.memory._record_memory_history(enabled=None)
+        events: list[list[int]] = []
+        live: dict[int, int] = {}
+        number = 0
+        owner: dict[int, str] = {}
+        lookups = iter(sorted(self.owners, key=lambda one: one[0] + one[1]))
+        lookup = next(lookups, None)
+        for entry in trace:
+            while lookup is not None and lookup[0] + lookup[1] <= len(events):
+                owner |= {live[address]: category for address, category in lookup[2].items() if address in live}
+                lookup = next(lookups, None)
+            if entry["action"] == "alloc":
+                live[entry["addr"]] = number
+                events.append([number, entry["size"]])
+                number += 1
+            elif entry["action"] == "free_requested" and entry["addr"] in live:
+                events.append([live.pop(entry["addr"]), 0])
+        while lookup is not None:
+            owner |= {live[address]: category for address, category in lookup[2].items() if address in live}
+            lookup = next(lookups, None)
+        reserved = torch.cuda.memory_stats().get("reserved_bytes.all.peak", 0)
+        return {"events": events, "marks": self.marks, "owners": owner, "ooms": self.ooms, "reserved_peak": reserved,
+                "live_peak": torch.cuda.max_memory_allocated(), "pid": os.getpid()}

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""transformers: arguments that the plan replaces, and evaluation when enough training has been seen."""
+
+import functools
+import os
+
+from . import imports
+
+
+def override(module, plan: dict) -> None:
+    """TrainingArguments takes what the plan says instead of what the program says."""
+    kind = module.TrainingArguments
+    original = kind.__init__
+    changed = plan.get("arguments") or {}
+
+    @functools.wraps(original)
+    def init(self, *args, **kwargs):
+        original(self, *args, **{**kwargs, **changed})
+
+    kind.__init__ = init
+
+
+def install(observer) -> None:
+    imports.when_imported("transformers.trainer", lambda module: _install(module, observer))
+
+
+def _install(module, observer) -> None:
+    trainer_type = module.Trainer
+    train, evaluation_loop, init = trainer_type.train, trainer_type.evaluation_loop, trainer_type.__init__
+
+    @functools.wraps(init)
+    def begin(self, *args, **kwargs):
+        init(self, *args, **kwargs)
+        self.add_callback(_callback(module, observer, self))
+
+    @functools.wraps(train)
+    def start(self, *args, **kwargs):
+        arguments = self.args
+        observer.facts |= {
+            "trainer": True, "batch": arguments.per_device_train_batch_size, "loader": True,
+            "evaluation_batch": arguments.per_device_eval_batch_size,
+            "evaluation_expected": self.eval_dataset is not None and str(arguments.eval_strategy) not in ("no", "IntervalStrategy.NO"),
+            "arguments": _plain(arguments)}
+        # What it writes at its end is no business of ours.
+        arguments.save_strategy = type(arguments.save_strategy)("no")
+        return train(self, *args, **kwargs)
+
+    @functools.wraps(evaluation_loop)
+    def evaluate(self, *args, **kwargs):
+        observer.in_evaluation += 1
+        try:
+            return evaluation_loop(self, *args, **kwargs)
+        finally:
+            observer.in_evaluation -= 1
+
+    trainer_type.__init__, trainer_type.train, trainer_type.evaluation_loop = begin, start, evaluate
+
+
+def _plain(arguments) -> dict:
+    """The arguments as JSON would hold them."""
+    keep = (str, int, float, bool, type(None))
+    return {name: value if isinstance(value, keep) else str(value) for name, value in arguments.to_dict().items()
+            if not name.endswith("_token")}
+
+
+def _callback(module, observer, trainer):
+    class Evaluation(module.TrainerCallback):
+        """Asks for an evaluation once the planned steps are done."""
+
+        def on_step_end(self, args, state, control, **kwargs):
+            if observer.facts["evaluation_expected"] and observer.evaluated_at is None and observer.steps >= observer.planned:
+                control.should_evaluate = True
+            return control
+
+    return Evaluation()
+
+
+def environment() -> dict:
+    """What of the environment concerns memory."""
+    return {name: value for name, value in os.environ.items() if name.startswith(("PYTORCH_", "ACCELERATE_MIXED", "GAPLESS_CONF"))}

@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Does it fit? The runs that answer it: one with room for everything, then those that prove the answer on the card."""
+
+import dataclasses
+from collections.abc import Callable
+
+from . import sweep as sweeps
+from .cards import Card
+from .run import ROOMY, NoAnswer, Outcome, Settings, ask, run
+from .steps import Peak, Run, Step
+
+MIB = 1 << 20
+# Physical memory comes in pages of 2 MiB; gapless keeps up to this share above what is live (docs/options.md, slack).
+_SLACK, _PAGES = 1.02, 64 * MIB
+# Reading other values from the device may change the peak by this share before it counts as depending on them.
+_SAME = 0.005
+_PROOFS = 4  # runs that look for the largest micro-batch, at most
+
+
+@dataclasses.dataclass
+class Answer:
+    """All that was found out, for text, JSON and page."""
+
+    verdict: str  # fits, does not fit, could not tell
+    why: str
+    card: Card
+    allocator: str
+    measured: Outcome
+    peak: Peak
+    own: int = 0  # samples of a micro-batch, as the program has it; 0: not known
+    accumulation: int = 1
+    longest: Peak | None = None  # with the longest examples
+    evaluation: Peak | None = None
+    largest: int | None = None  # micro-batch that fits; 0: not even one sample
+    largest_from: str = ""  # verified, forecast
+    forecast: dict[int, int] = dataclasses.field(default_factory=dict)  # samples: peak
+    confidence: float = 0.0
+    sweep: list[dict] = dataclasses.field(default_factory=list)
+    levers: list[dict] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
+    reads: list[dict] = dataclasses.field(default_factory=list)
+    runs: int = 0
+
+    @property
+    def lengths(self) -> dict | None:
+        return self.measured.run.facts.get("lengths")
+
+
+class Asker:
+    """Asks one question; `tell` hears what is being done."""
+
+    def __init__(self, settings: Settings, card: Card, tell: Callable[[str], None] = lambda text: None) -> None:
+        self.settings, self.card, self._tell = settings, card, tell
+        self.runs = 0
+
+    def run(self, card: Card, plan: dict, what: str, command: list[str] | None = None) -> Outcome:
+        self.runs += 1
+        self._tell(what)
+        return run(self.settings, card, plan, command=command, tell=lambda text: self._tell(f"{what}: {text}"))
+
+    # ---- the whole
+
+    def answer(self, sweep: "sweeps.Sweep | None" = None) -> Answer:
+        found = self.measure(None if sweep is None else sweep.command(sweep.values[-1]))
+        if found.verdict == "could not tell":
+            return self._closed(found)
+        if sweep is None and not found.measured.run.facts["loader"]:
+            sweep = sweeps.find(self.settings.command)
+        if sweep is not None and not found.measured.run.facts["trainer"]:
+            self._sweep(found, sweep)
+        else:
+            self._largest(found)
+        self._judge(found, sweep)
+        return self._closed(found)
+
+    def _closed(self, found: Answer) -> Answer:
+        found.runs = self.runs
+        return found
+
+    def measure(self, command: list[str] | None = None) -> Answer:
+        """One run with room for everything."""
+        plan = {"sizes": ["own", "own", "longest", "small", "large"]}
+        outcome = self.run(ROOMY, plan, "measuring", command)
+        seen = outcome.run
+        found = Answer("", "", self.card, self.settings.allocator, outcome, _needed(seen), own_batch(seen),
+                       seen.raw["accumulation"] or 1)
+        found.evaluation = seen.peak(phase="evaluation")
+        found.longest = self._of_longest(seen)
+        found.reads = [one for one in seen.raw["reads"] if one["shape"]]
+        if found.reads:
+            found.verdict, found.why = "could not tell", "shapes depend on values that are on the device"
+        elif values := [one for one in seen.raw["reads"] if one["what"] != "bool" or not one["inside"]]:
+            other = _needed(self.run(ROOMY, {**plan, "answer": 1}, "measuring with other values", command).run)
+            if abs(other.bytes - found.peak.bytes) > _SAME * found.peak.bytes:
+                found.reads = values
+                found.verdict = "could not tell"
+                found.why = (f"the peak depends on values that are on the device: {found.peak.bytes / 2**30:.2f} GiB if they are 0, "
+                             f"{other.bytes / 2**30:.2f} GiB if they are 1")
+        if seen.raw["evaluations"] == 0:
+            found.notes.append("no evaluation was seen; what it needs is not in the figures")
+        if self.settings.max_len and not (seen.facts.get("lengths")):
+            found.notes.append("--max-len had no effect: the program has no data loader whose examples have lengths")
+        elif (lengths := found.lengths) and lengths["read"] < lengths["of"]:
+            found.notes.append(f"lengths are those of the first {lengths['read']:,} of {lengths['of']:,} examples; the others take too "
+                               "long to read (--max-len says what to reckon with)")
+        if not seen.facts["loader"]:
+            found.notes.append(f"no data loader was seen: the figures are those of the first {len(seen.steps)} steps")
+        return found
+
+    def _of_longest(self, seen: Run) -> Peak | None:
+        if not seen.facts.get("lengths"):
+            return None
+        own = own_batch(seen)
+        widest = max((step.width for step in seen.steps if step.samples == own), default=0)
+        steps = [step for step in seen.steps if step.samples == own and step.width == widest and step.number > 1 and not step.evaluates]
+        peaks = [seen.peak(step.begin, step.end) for step in steps]
+        return max((peak for peak in peaks if peak), key=lambda peak: peak.bytes, default=None)
+
+    # ---- the largest micro-batch
+
+    def _largest(self, found: Answer) -> None:
+        pair = evidence(found.measured.run)
+        if pair is None:
+            found.notes.append("the largest micro-batch is not known: --sweep NAME=V1,V2 with {NAME} in the command tells how its size is set")
+            return
+        said = self.forecast(found, [found.measured.run.to_replay(step) for step in pair])
+        low, high = said["most"]
+        self._prove(found, low, high, lambda size: self._runs_at(size, found))
+
+    def forecast(self, found: Answer, steps: list[dict], at: tuple[int, ...] = ()) -> dict:
+        """What the learner says; the peaks are kept."""
+        room = self.card.usable
+        units = sorted({step["units"] for step in steps} | ({found.own} if found.own else set()) | set(at))
+        question = {"steps": steps, "peaks": units, "rooms": [[room, True], [room - _least_loss(room), False]]}
+        self._tell("forecasting")
+        said = ask(question, self.settings)
+        found.forecast |= {int(size): peak for size, peak in said["peaks"].items()}
+        found.confidence = said["confidence"]
+        return said
+
+    def _runs_at(self, size: int, found: Answer) -> bool:
+        plan = {"sizes": [size, size, size], "steps": 3, "batch": size, "patience": 0}
+        if found.measured.run.facts["trainer"]:
+            plan["arguments"] = {"per_device_train_batch_size": size}
+        return self.run(self.card, plan, f"micro-batch of {size} on {self.card.name}").fits
+
+    def _prove(self, found: Answer, low: int, high: int, fits: Callable[[int], bool]) -> None:
+        """Runs sizes from the largest that the forecast allows downwards, until one fits."""
+        found.largest, found.largest_from = low, "forecast"
+        size = high
+        for _ in range(_PROOFS):
+            if size == 0:
+                break
+            if fits(size):
+                found.largest, found.largest_from = size, "verified"
+                return
+            # Between what the forecast is sure of and what failed.
+            size = (low + size) // 2 if low < size - 1 else min(low, size - 1)
+        if size == 0 or found.largest == 0:
+            found.largest, found.largest_from = 0, "verified" if high else "forecast"
+
+    # ---- a size that the command takes
+
+    def _sweep(self, found: Answer, sweep: "sweeps.Sweep") -> None:
+        outcomes: dict[int, Run] = {sweep.values[-1]: found.measured.run}
+        for value in sweep.values[:-1]:
+            outcomes[value] = self.run(ROOMY, {"sizes": []}, f"measuring {sweep.name} = {value}", sweep.command(value)).run
+        pairs = []
+        for value in sorted(outcomes):
+            step = _steady(outcomes[value])
+            peak = _needed(outcomes[value])
+            found.sweep.append({"name": sweep.name, "value": value, "peak": peak.bytes, "fits": peak.bytes <= self.card.usable})
+            if step is not None:
+                pairs.append(outcomes[value].to_replay(step) | {"units": value})
+        found.own = sweep.own or sweep.values[-1]
+        if sweep.own in outcomes:
+            found.peak = _needed(outcomes[sweep.own])
+        if len(pairs) < 2:
+            found.notes.append(f"the largest {sweep.name} is not known: two values that differ are needed (--sweep {sweep.name}=2,4)")
+            return
+        low, high = self.forecast(found, pairs[-2:])["most"]
+        self._prove(found, low, high, lambda size: self.run(self.card, {"sizes": [], "steps": 3, "patience": 0}, f"{sweep.name} = {size} on {self.card.name}",
+                                                           sweep.command(size)).fits)
+
+    # ---- the verdict
+
+    def _judge(self, found: Answer, sweep: "sweeps.Sweep | None") -> None:
+        room, needed = self.card.usable, max(found.peak.bytes, found.longest.bytes if found.longest else 0)
+        if needed > room:
+            found.verdict, found.why = "does not fit", f"it holds {needed / 2**30:.2f} GiB at its peak, {room / 2**30:.2f} GiB are to be had"
+            return
+        proven = found.largest_from == "verified" and found.own and found.largest >= found.own and needed * _SLACK + _PAGES <= room
+        if proven:
+            found.verdict, found.why = "fits", f"proven by a run at a micro-batch of {found.largest}"
+            return
+        command = sweep.command(found.own) if sweep is not None else None
+        outcome = self.run(self.card, {"sizes": ["own", "own", "longest"]}, f"on {self.card.name}", command)
+        found.verdict = "fits" if outcome.fits else "does not fit"
+        found.why = "proven by a run" if outcome.fits else "it ran out of memory in a run"
+
+
+def _least_loss(room: int) -> int:
+    """What of a card no allocator can make use of: the last page."""
+    return room % (2 * MIB)
+
+
+def own_batch(seen: Run) -> int:
+    """Samples of a micro-batch as the program has it. 0: its steps differ, and it has no loader that tells."""
+    if seen.facts.get("batch"):
+        # What came to the model may be a multiple: pairs, several crops.
+        first = next((step.samples for step in seen.steps if step.samples), 0)
+        return first or int(seen.facts["batch"])
+    sizes = {step.samples for step in seen.steps}
+    return sizes.pop() if len(sizes) == 1 else 0
+
+
+def _needed(seen: Run) -> Peak:
+    """The highest point of what the program does by itself: probes with larger batches are left out."""
+    own = own_batch(seen)
+    left_out = [step for step in seen.steps if own and step.samples > own]
+    spans, begin = [], 0
+    for step in left_out:
+        spans.append((begin, step.begin))
+        begin = step.end
+    spans.append((begin, len(seen.live)))
+    peaks = [peak for first, last in spans if first < last and (peak := seen.peak(first, last)) is not None]
+    if not peaks:
+        raise NoAnswer("nothing was allocated on the device")
+    return max(peaks, key=lambda peak: peak.bytes)
+
+
+def _usable(step: Step) -> bool:
+    """After the first, which makes the optimizer's state; without an evaluation in it."""
+    return step.number > 1 and step.samples > 0 and not step.evaluates
+
+
+def _steady(seen: Run) -> Step | None:
+    steps = [step for step in seen.steps if _usable(step)]
+    return max(steps, key=lambda step: step.peak, default=None)
+
+
+def evidence(seen: Run) -> list[Step] | None:
+    """Two steps of different sizes and one width, the widest there is; None: there are none."""
+    steps = [step for step in seen.steps if _usable(step)]
+    for width in sorted({step.width for step in steps}, reverse=True):
+        by_size: dict[int, Step] = {}
+        for step in steps:
+            if step.width == width and (step.samples not in by_size or step.peak > by_size[step.samples].peak):
+                by_size[step.samples] = step
+        if len(by_size) >= 2:
+            return [by_size[size] for size in sorted(by_size)[-2:]]
+    return None
+
+
+def pair(effective: int, largest: int) -> tuple[int, int] | None:
+    """(micro-batch, accumulation) of one effective batch: the largest micro-batch that divides it and fits."""
+    size = next((size for size in range(min(largest, effective), 0, -1) if effective % size == 0), None)
+    return (size, effective // size) if size else None
+
+
