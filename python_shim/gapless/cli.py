@@ -111,14 +111,21 @@ def report(arguments: argparse.Namespace) -> int:
     from . import report as reports
 
     try:
-        found = reports.sections(reports.read(arguments.file), top=arguments.top, frames=arguments.frames)
+        data = reports.read(arguments.file)
+        found = reports.sections(data, top=arguments.top, frames=arguments.frames)
     except OSError as error:
         return _fail(f"report: {arguments.file}: {error.strerror}", 1)
     except reports.NotReadable as error:
         return _fail(f"report: {arguments.file}: {error}", 1)
     except (KeyError, TypeError, AttributeError) as error:
         return _fail(f"report: {arguments.file}: it lacks what a file of its kind has ({error!r})", 1)
-    reports.show(found)
+    if arguments.html is None:
+        reports.show(found)
+        return 0
+    try:
+        reports.write_page(arguments.html, data, found)
+    except OSError as error:
+        return _fail(f"report: --html {arguments.html}: {error.strerror}", 1)
     return 0
 
 
@@ -227,8 +234,10 @@ def _parser() -> argparse.ArgumentParser:
         "report", help="say what a snapshot, statistics or an OOM record hold", formatter_class=formatter, epilog=EPILOG,
         description="Shows a file of figures: live, reserved and free bytes, fragmentation, and who holds the memory.\n\n"
                     "FILE is a snapshot (torch.cuda.memory._dump_snapshot, or the JSON of gapless.hpp), statistics as JSON\n"
-                    "(gapless.stats(), torch.cuda.memory_stats(), gapless-sim --stats) or an OOM record as JSON.")
+                    "(gapless.stats(), torch.cuda.memory_stats(), gapless-sim --stats), an OOM record as JSON, or what gapless fit --save\n"
+                    "or gapless doctor --json wrote.")
     command.add_argument("file", type=pathlib.Path, metavar="FILE")
+    command.add_argument("--html", type=pathlib.Path, metavar="PAGE", help="write a page that needs nothing else, for a phone or for paper")
     command.add_argument("--top", type=_positive, default=10, metavar="N", help="rows of a table (default: 10)")
     command.add_argument("--frames", type=_positive, default=3, metavar="N", help="frames of a stack (default: 3)")
     command.set_defaults(action=report)
@@ -253,7 +262,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
+    argv, program = doctor_command.split(sys.argv[1:] if argv is None else argv)
     arguments = _parser().parse_args(argv)
+    if program is not None:
+        arguments.program = program
     try:
         return arguments.action(arguments)
     except _libraries.LibraryNotFound as error:

@@ -18,18 +18,22 @@ DESCRIPTION = """\
 Says which known rules a training configuration breaks, why, and what to write instead.
 
 FILE is an axolotl YAML, a TrainingArguments JSON, an accelerate configuration, or a script or environment file that sets
-PYTORCH_ALLOC_CONF. The allocator strings of the environment are looked at too. Nothing in a file is run."""
+PYTORCH_ALLOC_CONF. The allocator strings of the environment are looked at too. Nothing in a file is run.
+
+After -- comes a program that trains: it runs on the simulated device until its Trainer begins or its first step is done, and what it
+really trains with is looked at."""
 
 EPILOG = """\
 examples:
   gapless doctor train.yml
   gapless doctor --gpus 8 --device t4 train.yml accelerate.yaml
+  gapless doctor -- python train.py --config mine.yml
   gapless doctor --rules
 
 exit codes:
   0  no rule is broken (notes count as none)
   1  at least one is
-  2  it could not tell: wrong arguments, a broken file, a file of no known kind
+  2  it could not tell: wrong arguments, a broken file, a file of no known kind, a program that failed before it trained
 """
 
 
@@ -44,8 +48,17 @@ def add_to(commands, formatter) -> None:
     command.add_argument("--torch", metavar="VERSION", help="the version of PyTorch that trains (default: the installed one)")
     command.add_argument("--json", action="store_true", help="as JSON")
     command.add_argument("--rules", action="store_true", help="print the rules and end")
-    command.add_argument("file", nargs="*", metavar="FILE")
-    command.set_defaults(action=run)
+    command.add_argument("--timeout", type=_count, default=900, metavar="S", help="seconds that a program may take (default: 900)")
+    command.add_argument("file", nargs="*", metavar="FILE | -- PROGRAM ...")
+    command.set_defaults(action=run, program=None)
+
+
+def split(argv: list[str]) -> tuple[list[str], list[str] | None]:
+    """What comes before -- and the program after it: argparse would take the program's options for its own."""
+    if argv[:1] == ["doctor"] and "--" in argv:
+        place = argv.index("--")
+        return argv[:place], argv[place + 1:]
+    return argv, None
 
 
 def _count(text: str) -> int:
@@ -88,10 +101,13 @@ def run(arguments: argparse.Namespace) -> int:
         context = check.Context(arguments.gpus or 1, arguments.device, _capability(arguments.device), _version(arguments.torch))
     except ValueError as error:
         return _fail(str(error) if arguments.torch is None else f"--torch: '{arguments.torch}' is no version such as 2.11")
-    if not arguments.file and check.environment(context) is None:
+    files, command = arguments.file, arguments.program
+    if command is not None and not command:
+        return _fail("no program after -- (try gapless doctor -- python train.py)")
+    if not files and not command and check.environment(context) is None:
         return _fail("no file given, and the environment sets no allocator string (try gapless doctor train.yml)")
     results, broken_files = [], 0
-    for name in arguments.file:
+    for name in files:
         try:
             results.append(check.file(pathlib.Path(name), context, arguments.kind))
         except OSError as error:
@@ -100,7 +116,15 @@ def run(arguments: argparse.Namespace) -> int:
         except NotReadable as error:
             broken_files += 1
             _fail(f"{name}: {error}")
-    if (environment := check.environment(context)) is not None:
+    if command:
+        from ..fit.run import NoAnswer
+        from .running import results as running
+
+        try:
+            results += running(command, context, arguments.timeout)
+        except NoAnswer as error:
+            return _fail(str(error))
+    elif (environment := check.environment(context)) is not None:
         results.append(environment)
     if arguments.json:
         print(check.as_json(results))

@@ -90,7 +90,7 @@ def run(settings: Settings, card: Card, plan: dict, *, command: list[str] | None
         found = [json.loads(one.read_text(encoding="utf-8")) for one in sorted(folder.glob("result.[0-9]*")) if one.suffix != ".part"]
         text = (folder / "output").read_text(encoding="utf-8", errors="replace")
     raw = max(found, key=lambda one: (one["steps"], len(one["events"])), default=None)
-    if raw is None or (not raw["steps"] and raw["why"] != "oom"):
+    if raw is None or (not raw["steps"] and raw["why"] not in ("oom", "arguments")):
         raise NoAnswer(_why(settings, child.returncode, raw, text))
     if raw["world_size"] > 1:
         raise NoAnswer("it runs as several ranks, and the simulated device has no NCCL: start one process (python train.py, or "

@@ -30,6 +30,14 @@ def mib(size: int) -> str:
 def sections(data: object, *, top: int, frames: int) -> list[Section]:
     """Raises NotReadable for data of no known kind."""
     if isinstance(data, dict):
+        if "fit" in data:
+            from ..fit import text
+
+            return text.sections(data)
+        if "doctor" in data:
+            from ..doctor import text as doctor_text
+
+            return doctor_text.sections(data)
         if isinstance(data.get("record"), dict):
             data = data["record"]  # what an elastic step writes: more than the record
         if "segments" in data:
@@ -42,7 +50,7 @@ def sections(data: object, *, top: int, frames: int) -> list[Section]:
             return [_of_statistics(data)]
     if isinstance(data, list) and data and isinstance(data[0], dict) and "blocks" in data[0]:
         return _of_snapshot(data, top, frames)  # torch.cuda.memory_snapshot()
-    raise NotReadable("it is no snapshot, no statistics and no OOM record")
+    raise NotReadable("it is no snapshot, no statistics, no OOM record and no result of gapless fit or doctor")
 
 
 def _of_snapshot(segments: list[dict], top: int, frames: int) -> list[Section]:

@@ -21,7 +21,7 @@ def begin() -> None:
     """At the start of Python. Nothing is imported before the program does so."""
     plan = json.loads(pathlib.Path(os.environ["GAPLESS_FIT_PLAN"]).read_text(encoding="utf-8"))
     imports.when_imported("torch", lambda module: _torch(module, plan))
-    if plan.get("arguments") or plan.get("stop_at_arguments"):
+    if plan.get("arguments"):
         from . import trainer
 
         imports.when_imported("transformers.training_args", lambda module: trainer.override(module, plan))
@@ -209,7 +209,7 @@ class Observer:
         result = {"why": why, "time": time.time(), "steps": self.steps, "accumulation": self.accumulation,
                   "evaluations": self.evaluations, "evaluated_at": self.evaluated_at, "facts": self.facts,
                   "reads": self.reads.found() if self.reads else [], "world_size": int(os.environ.get("WORLD_SIZE", "1")),
-                  "optimizers": [type(one).__name__ for one in self.optimizers], "models": _models(self.optimizers),
+                  "environment": _environment(), "optimizers": [type(one).__name__ for one in self.optimizers], "models": _models(self.optimizers),
                   **self.recorder.result()}
         if why == "ended" and not result["events"]:
             return  # a launcher, or a child that did not use the device
@@ -221,6 +221,11 @@ class Observer:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(0)
+
+
+def _environment() -> dict:
+    """What of it concerns memory, as it is now: programs set it too."""
+    return {name: value for name, value in os.environ.items() if name.startswith(("PYTORCH_", "ACCELERATE_MIXED", "GAPLESS_CONF"))}
 
 
 def _models(optimizers: list) -> dict:

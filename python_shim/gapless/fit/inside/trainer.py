@@ -2,7 +2,6 @@
 """transformers: arguments that the plan replaces, and evaluation when enough training has been seen."""
 
 import functools
-import os
 
 from . import imports
 
@@ -41,6 +40,8 @@ def _install(module, observer) -> None:
             "evaluation_batch": arguments.per_device_eval_batch_size,
             "evaluation_expected": self.eval_dataset is not None and str(arguments.eval_strategy) not in ("no", "IntervalStrategy.NO"),
             "arguments": _plain(arguments)}
+        if observer.plan.get("stop_at_arguments"):
+            observer.finish("arguments")
         # What it writes at its end is no business of ours.
         arguments.save_strategy = type(arguments.save_strategy)("no")
         return train(self, *args, **kwargs)
@@ -73,8 +74,3 @@ def _callback(module, observer, trainer):
             return control
 
     return Evaluation()
-
-
-def environment() -> dict:
-    """What of the environment concerns memory."""
-    return {name: value for name, value in os.environ.items() if name.startswith(("PYTORCH_", "ACCELERATE_MIXED", "GAPLESS_CONF"))}

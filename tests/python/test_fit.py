@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""gapless fit without PyTorch and without a device: arguments, recorded runs, what is said and drawn."""
+
+import json
+
+import pytest
+from gapless.cli import main
+from gapless.fit import cards, drawing, levers, question, sweep, text
+from gapless.fit.inside import imports, lengths, shapes
+from gapless.fit.run import Outcome
+from gapless.fit.steps import Run
+
+MIB = 1 << 20
+
+
+class Recording:
+    """A run as the observer writes it: weights, then steps of forward, backward and optimizer."""
+
+    def __init__(self):
+        self.events, self.marks, self.owners, self.blocks, self.steps = [], [], {}, 0, 0
+
+    def make(self, size, owner=None):
+        block, self.blocks = self.blocks, self.blocks + 1
+        self.events.append([block, size])
+        if owner:
+            self.owners[str(block)] = owner
+        return block
+
+    def free(self, block):
+        self.events.append([block, 0])
+
+    def mark(self, kind, **facts):
+        allocations = sum(size > 0 for _, size in self.events)
+        self.marks.append([allocations, len(self.events) - allocations, kind, facts])
+
+    def step(self, samples, width=16):
+        self.mark("forward", grad=True, samples=samples, width=width, trains=True)
+        kept = self.make(samples * 3 * MIB)
+        self.free(self.make(samples * MIB))
+        self.mark("backward")
+        gradient = self.make(4 * MIB, "gradients")
+        self.free(self.make(samples * 2 * MIB))
+        self.free(kept)
+        self.mark("backward_end")
+        self.mark("optimizer")
+        if self.steps == 0:
+            self.make(8 * MIB, "optimizer")
+        self.steps += 1
+        self.mark("step", number=self.steps)
+        self.free(gradient)
+
+    def evaluate(self, size):
+        self.mark("evaluation")
+        self.free(self.make(size))
+
+    def run(self, **facts):
+        raw = {"events": self.events, "marks": self.marks, "owners": self.owners, "ooms": [], "reserved_peak": 100 * MIB,
+               "facts": {"trainer": False, "loader": True, "batch": 4, "arguments": {}, "lengths": None, **facts}, "reads": [],
+               "accumulation": 1, "evaluations": 1, "steps": self.steps, "optimizers": ["AdamW"],
+               "models": {"trained": MIB, "trained_bytes": 4 * MIB, "frozen": 0, "frozen_bytes": 0, "dtypes": {}, "linear": [[256, 256]],
+                          "checkpointing": False}}
+        return Run(json.loads(json.dumps(raw)))
+
+
+@pytest.fixture
+def recorded():
+    one = Recording()
+    one.make(4 * MIB, "weights")
+    for samples in (4, 4, 4, 2, 8):
+        one.step(samples)
+    one.evaluate(10 * MIB)
+    one.step(4)
+    return one.run()
+
+
+def test_phases_and_steps(recorded):
+    assert [step.samples for step in recorded.steps] == [4, 4, 4, 2, 8, 4]
+    assert [step.evaluates for step in recorded.steps] == [False] * 5 + [True]
+    assert [step.micro_batches for step in recorded.steps] == [1] * 6
+    names = {phase.name for phase in recorded.phases}
+    assert {"start", "forward", "backward", "evaluation"} <= names
+
+
+def test_a_peak_and_its_parts(recorded):
+    peak = recorded.peak(phase="backward")
+    # The step of eight samples: weights, state, gradient, what was kept, and the temporary.
+    assert peak.bytes == (4 + 8 + 4 + 24 + 16) * MIB
+    assert peak.step == 5
+    assert {name: size // MIB for name, size in peak.parts.items()} == {
+        "weights": 4, "gradients": 4, "optimizer": 8, "activations": 24, "workspaces": 16, "other": 0}
+    assert recorded.peak(phase="evaluation").bytes == 22 * MIB
+
+
+def test_probes_with_larger_batches_are_not_the_verdict(recorded):
+    assert question._needed(recorded).bytes == (4 + 8 + 4 + 12 + 8) * MIB
+    assert question.own_batch(recorded) == 4
+
+
+def test_evidence_is_of_two_sizes_and_one_width(recorded):
+    assert [step.samples for step in question.evidence(recorded)] == [4, 8]
+    one = Recording()
+    for samples, width in ((4, 16), (4, 16), (2, 8), (4, 16)):
+        one.step(samples, width)
+    assert question.evidence(one.run()) is None
+
+
+def test_a_step_for_the_learner(recorded):
+    step = question.evidence(recorded)[0]
+    replay = recorded.to_replay(step)
+    assert replay["units"] == 4
+    assert sum(size for _, size in replay["older"]) == recorded.live[step.begin - 1]
+    live, peak = sum(size for _, size in replay["older"]), 0
+    sizes = dict(replay["older"])
+    for block, size in replay["events"]:
+        live += size or -sizes[block]
+        sizes[block] = size
+        peak = max(peak, live)
+    assert peak == step.peak
+
+
+@pytest.mark.parametrize(("command", "template", "values"), [
+    (("python", "t.py", "--batch-size", "8"), "{batch}", (4, 8)),
+    (("python", "t.py", "--per_device_train_batch_size=6"), "--per_device_train_batch_size={batch}", (3, 6)),
+    (("python", "t.py", "--batch_size", "1"), "{batch}", (1, 2, 3)),
+])
+def test_a_batch_size_in_the_command_is_found(command, template, values):
+    found = sweep.find(command)
+    assert template in found.template
+    assert set(values) <= set(found.values)
+    assert list(command) == found.command(found.own)
+
+
+@pytest.mark.parametrize("command", [("python", "t.py"), ("python", "t.py", "--eval-batch-size", "8"), ("python", "t.py", "--batch-size"),
+                                     ("python", "t.py", "--batch-size", "auto"), ("python", "t.py", "--lr", "8")])
+def test_no_batch_size_is_found_where_there_is_none(command):
+    assert sweep.find(command) is None
+
+
+@pytest.mark.parametrize("text", ["batch", "batch=", "batch=0", "batch=2,x", "size=2,4"])
+def test_wrong_sweeps_say_what_is_wanted(text, capsys):
+    assert main(["fit", "--device", "24GiB", "--sweep", text, "--", "python", "t.py", "{batch}"]) == 2
+    assert "--sweep" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("arguments", "said"), [(["--device", "24GiB"], "no command given"), (["--", "python", "t.py"], "--device is missing"),
+                                                 (["--device", "rtx4091", "--", "x"], "nearest: rtx4090")])
+def test_wrong_arguments(arguments, said, capsys):
+    assert main(["fit", *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_cards_are_listed(capsys):
+    assert main(["fit", "--list-devices"]) == 0
+    assert "a100-80g" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("effective", "largest", "pair"), [(16, 5, (4, 4)), (16, 16, (16, 1)), (7, 3, (1, 7)), (8, 0, None), (12, 100, (12, 1))])
+def test_the_effective_batch_stays(effective, largest, pair):
+    assert question.pair(effective, largest) == pair
+
+
+def answer(recorded, verdict="does not fit"):
+    card = cards.find("40MiB")
+    found = question.Answer(verdict, "because", card, "gapless", Outcome(recorded, card, True, 1.0), question._needed(recorded), 4, 2)
+    found.largest, found.largest_from, found.forecast, found.confidence = 3, "verified", {1: 30 * MIB, 2: 33 * MIB, 4: 36 * MIB}, 0.9
+    found.evaluation = recorded.peak(phase="evaluation")
+    return found
+
+
+def test_levers_say_how_and_where_from(recorded):
+    found = answer(recorded)
+    all_of_them = levers.find(found, None)
+    assert all_of_them[0]["how"] == "micro-batch=2, accumulation=4 (the same 8 samples a step)"
+    assert all_of_them[0]["peak"] == 33 * MIB
+    assert {one["from"] for one in all_of_them[1:]} == {"estimate"}
+
+
+def test_the_page_of_an_answer_needs_nothing_else(recorded, tmp_path, capsys):
+    found = answer(recorded)
+    found.levers, found.notes = levers.find(found, None), ["a <note>"]
+    path, page = tmp_path / "fit.json", tmp_path / "fit.html"
+    path.write_text(json.dumps(text.as_data(found, ["python", "a b.py"])))
+    assert main(["report", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("DOES NOT FIT")
+    assert "activations" in said
+    assert main(["report", str(path), "--html", str(page)]) == 0
+    html = page.read_text(encoding="utf-8")
+    assert "a &lt;note&gt;" in html
+    assert html.count("<svg") == 2
+    assert "http" not in html.replace("http-equiv", "")
+    assert 'name="viewport"' in html
+    assert "@media print" in html
+    assert main(["report", str(path), "--html", str(tmp_path / "none" / "x.html")]) == 1
+    assert "No such file" in capsys.readouterr().err
+
+
+def test_drawings_are_of_all_phases(recorded):
+    data = text.as_data(answer(recorded), ["x"])
+    over_time, apart = (svg for svg, _ in drawing.figures(data))
+    assert "evaluation" in over_time
+    assert over_time.count("<rect") > len(recorded.steps)
+    assert "optimizer state" in apart
+
+
+class Shaped:
+    dtype = "int64"
+
+    def __init__(self, *shape):
+        self.shape = shape
+
+
+def test_shapes_of_batches():
+    assert shapes.of({"input_ids": Shaped(4, 128), "labels": Shaped(4)}) == (4, 128)
+    assert shapes.of([(Shaped(8, 3, 32, 32), Shaped(8))]) == (8, 1)
+    assert shapes.of(["text", 3]) == (0, 0)
+
+
+def test_lengths_of_examples():
+    example = {"input_ids": [1, 2, 3], "labels": [4, 5, 6], "class": 1}
+    assert lengths._length(example) == 3
+    assert lengths.stretched(example, 5) == {"input_ids": [1, 2, 3, 1, 2], "labels": [4, 5, 6, 4, 5], "class": 1}
+    assert lengths.shortened(example, 2) == {"input_ids": [1, 2], "labels": [4, 5], "class": 1}
+    assert lengths._length((Shaped(3, 8, 8), 1)) == 0
+
+
+def test_a_module_is_seen_when_it_is_imported(tmp_path, monkeypatch):
+    (tmp_path / "gapless_probe.py").write_text("value = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    seen = []
+    imports.when_imported("gapless_probe", lambda module: seen.append(module.value))
+    assert seen == []
+    import gapless_probe  # noqa: F401
+
+    assert seen == [1]
+    imports.when_imported("gapless_probe", lambda module: seen.append(2))
+    assert seen == [1, 2]
