@@ -4,6 +4,7 @@
 #include <fstream>
 #include <iostream>
 
+#include "tools/repeat.hpp"
 #include "tools/replay/isolate.hpp"
 #include "tools/replay/min_fit.hpp"
 #include "tools/replay/picture.hpp"
@@ -60,6 +61,7 @@ int run(const Options& options) {
   for (const auto& path : options.traces) {
     Trace trace = read_trace(path);
     shorten(trace, options.first);
+    if (options.repeat > 0) repeat_steps(trace, static_cast<unsigned>(options.repeat));
     for (const auto allocator : options.allocators) {
       ReplayResult result = run_one(trace, options, allocator);
       all_well = all_well && result.completed && result.violations == 0;

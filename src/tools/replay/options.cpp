@@ -143,6 +143,8 @@ Options parse_options(const std::vector<std::string>& arguments) {
     } else if (name == "--first") {
       options.first = value();
       check_first(options.first);
+    } else if (name == "--repeat") {
+      options.repeat = parse_small(name, value(), 0, 10000);
     } else if (name == "--options") {
       options.allocator_options = value();
     } else if (name == "--log") {
@@ -177,6 +179,7 @@ Replays allocation traces into an allocator on the simulated device and prints o
   --seed N              of the device's random decisions (default 1)
   --strict              each block is written when allocated, read before it is freed; broken rules are reported
   --first N | P%        only the first N events, or P percent of them
+  --repeat N            the second half of the steps N times more, in place of the last step
   --json                one JSON object a line
   --min-fit[=LOW:HIGH:STEP]
                         the smallest device, as a multiple of the live peak, from which on every larger one of the grid
@@ -194,6 +197,8 @@ Columns ("-": not known or not asked for):
   first ms            modelled driver time until the end of the first step
   remap us, create us modelled driver time of a step, the mean of the second half: moving pages, and creating or releasing
   stalls              waits of the host for the device inside the allocator
+  kept                the share of a step's allocations over 1 MiB, in the second half, that have the address of their counterpart
+                      (the same place among those of its size) in the last step with the same label
   ns/pair             CPU time of an allocation and its release, second half; the only figure that is measured
 Modelled times are not measured: docs/benchmarks.md has the cost of each call.
 Exit code: 0 all traces completed without a violation, 1 some did not, 2 wrong usage, 3 something is missing or failed.

@@ -30,6 +30,7 @@ struct Options {
   bool min_fit = false;
   FitGrid grid;
   std::string first;  // "" (whole trace), "N" events or "P%" of them
+  int repeat = 0;     // the second half of the steps this often more, in place of the last
   std::string allocator_options;
   std::string log_path;   // "": none
   std::string html_path;  // "": none

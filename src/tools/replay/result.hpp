@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "tools/replay/kept_addresses.hpp"
 #include "tools/replay/options.hpp"
 
 namespace gapless::tools {
@@ -15,6 +16,7 @@ struct StepResult {
   std::uint64_t driver_calls = 0;
   double remap_us = 0;
   double create_us = 0;
+  KeptAddresses::Share large{};  // its allocations over 1 MiB
 };
 
 // A point of the picture: the highest live and reserved bytes in a span of events.
@@ -47,6 +49,16 @@ struct ReplayResult {
   std::string error;       // why it did not complete
   std::string picture;     // HTML fragment, when asked for
 
+  // Of the large allocations in the second half of the steps, how many had the address of their counterpart. 0 of 0:
+  // the trace has no steps, or none.
+  KeptAddresses::Share kept_steady() const {
+    KeptAddresses::Share sum;
+    for (std::size_t i = steps.size() / 2; i < steps.size(); ++i) {
+      sum.kept += steps[i].large.kept;
+      sum.of += steps[i].large.of;
+    }
+    return sum;
+  }
   double ratio() const {
     return peak_live == 0 ? 0 : static_cast<double>(peak_reserved) / static_cast<double>(peak_live);
   }

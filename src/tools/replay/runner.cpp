@@ -6,6 +6,7 @@
 
 #include "tools/replay/backend.hpp"
 #include "tools/replay/driver_watch.hpp"
+#include "tools/replay/kept_addresses.hpp"
 #include "tools/replay/picture.hpp"
 #include "tools/replay/sim_device.hpp"
 
@@ -78,7 +79,14 @@ class Replay {
     std::size_t event = 0;
     for (; event < trace_.ops.size(); ++event) {
       const Op& op = trace_.ops[event];
-      if (op.kind == OpKind::step_mark) snapshot(event);
+      if (op.kind == OpKind::step_mark) {
+        snapshot(event);
+        if (trace_.label(op) == "build" || trace_.label(op) == "end") {
+          kept_.end();
+        } else {
+          kept_.begin(op.label);
+        }
+      }
       const Outcome outcome = apply(op, event);
       if (picture_) picture_->sample(event, live_bytes_, device_.physical_bytes());
       if (outcome == Outcome::ok) continue;
@@ -89,6 +97,7 @@ class Replay {
       break;
     }
     snapshot(event);
+    kept_.end();
     fill(result);
     return result;
   }
@@ -151,6 +160,7 @@ class Replay {
       if (outcome != Outcome::ok) return outcome;
     }
     live_bytes_ += rounded_bytes(op.bytes);
+    kept_.allocated(rounded_bytes(op.bytes), block.pointer);
     if (picture_) picture_->allocated(event, block.pointer, rounded_bytes(op.bytes));
     if (options_.strict && op.bytes != 0) device_.access(op.stream, block.pointer, op.bytes, true);
     return Outcome::ok;
@@ -225,7 +235,9 @@ class Replay {
       const Snapshot* end = at(step.end);
       if (begin == nullptr || end == nullptr) break;  // the replay stopped before
       const DriverTime time = end->time - begin->time;
-      result.steps.push_back({end->memory_calls - begin->memory_calls, time.remap_us, time.create_us});
+      const auto& kept = kept_.steps();
+      result.steps.push_back({end->memory_calls - begin->memory_calls, time.remap_us, time.create_us,
+                              result.steps.size() < kept.size() ? kept[result.steps.size()] : KeptAddresses::Share{}});
     }
     const Snapshot& last = snapshots_.back();
     const Snapshot* first_end = steps.empty() ? nullptr : at(steps.front().end);
@@ -250,6 +262,7 @@ class Replay {
   std::unique_ptr<Backend> backend_;
   std::vector<Block> blocks_;
   std::uint64_t live_bytes_ = 0;
+  KeptAddresses kept_;
   std::vector<Snapshot> snapshots_;
   std::unique_ptr<PictureRecorder> picture_;
 };
