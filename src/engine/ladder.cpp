@@ -337,8 +337,11 @@ Status Ladder::climb_from(const Request& request, BackedHeap& heap, heap::BlockI
   const bool capturing = state_.order.capturing(*heap.stream);
   settle_pending(state_, Settle::order);
   if (!capturing && lend(request, heap, block, out) == Step::done) return Status::ok;
+  const std::optional<Moment> moment = moment_of(request, heap, block);
+  if (moment && recurring_.known(*moment) && step_aside(request, heap, block, out)) return Status::ok;
   switch (back_or_take_back(request, heap, block, capturing, out)) {
     case Step::done:
+      if (moment) recurring_.remember(*moment);
       return Status::ok;
     case Step::failed:
       return failure_;

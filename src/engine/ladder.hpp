@@ -4,10 +4,12 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
 
 #include "engine/backing.hpp"
 #include "engine/device_state.hpp"
 #include "engine/private_pools.hpp"
+#include "engine/recurring.hpp"
 
 namespace gapless::engine {
 
@@ -48,6 +50,8 @@ class Ladder {
   Step place(const Request& request, StreamHome& home, BackedHeap*& heap, heap::BlockId& block);
   Step back_or_take_back(const Request& request, BackedHeap& heap, heap::BlockId block, bool capturing, Granted& out);
   Step lend(const Request& request, BackedHeap& heap, heap::BlockId block, Granted& out);
+  std::optional<Moment> moment_of(const Request& request, BackedHeap& heap, heap::BlockId block);
+  bool step_aside(const Request& request, BackedHeap& heap, heap::BlockId block, Granted& out);
   Step try_other_places(const Request& request, BackedHeap& heap, bool capturing, Granted& out);
   Step try_pools_on_oom(const Request& request, StreamHome& home, Granted& out);
   Step grow_from_source(const Request& request, std::unique_lock<base::MapLock>& map, Granted& out);
@@ -58,6 +62,7 @@ class Ladder {
   DeviceState& state_;
   PrivatePools& pools_;
   Backing backing_;
+  RecurringMisses recurring_;
   Status failure_ = Status::ok;
   base::LeafLock oom_lock_;
   gapless_oom_record last_oom_{};

@@ -63,6 +63,22 @@ std::vector<Place> places_for(const heap::Heap& heap, Units size) {
   return places;
 }
 
+Place backed_place(const BackedHeap& heap, Units size) {
+  Place best{Units(), 0, heap::kNoBlock};
+  Units best_size(~0u);
+  for_each_free(heap.heap, heap::Bins::bin_of(size), [&](heap::BlockId id) {
+    const heap::Block& block = heap.heap.pool()[id];
+    if (block.size < size || !(block.size < best_size)) return;
+    for (const Units offset : {block.offset, block.offset + block.size - size}) {
+      if (!heap.slots.backed(offset, size)) continue;
+      best = {offset, 0, id};
+      best_size = block.size;
+      return;
+    }
+  });
+  return best;
+}
+
 heap::BlockId take_place(heap::Heap& heap, const Place& place, Units size) {
   if (place.free_block == heap::kNoBlock) {
     Units offset;

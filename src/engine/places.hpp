@@ -21,6 +21,10 @@ struct Place {
 inline constexpr std::size_t kMostPlaces = 256;
 std::vector<Place> places_for(const heap::Heap& heap, Units size);
 
+// The front or the high end of the smallest free block where a block would lie on backed slots alone; kNoBlock: there
+// is none. Under the fast lock.
+Place backed_place(const BackedHeap& heap, Units size);
+
 // Takes it, if it is still free: live, not counted. Under the fast lock.
 heap::BlockId take_place(heap::Heap& heap, const Place& place, Units size);
 

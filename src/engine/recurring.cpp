@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/recurring.hpp"
+
+#include <algorithm>
+#include <mutex>
+#include <optional>
+
+#include "engine/ladder.hpp"
+#include "engine/places.hpp"
+#include "policy/growth.hpp"
+
+namespace gapless::engine {
+
+// The moment of a miss that moves granules, where stepping aside is possible at all.
+std::optional<Moment> Ladder::moment_of(const Request& request, BackedHeap& heap, heap::BlockId id) {
+  if (!state_.options.step_aside || heap.pool != nullptr) return std::nullopt;
+  const std::lock_guard guard(state_.fast);
+  const std::uint64_t live = state_.counters.live_bytes();
+  const std::uint64_t peak = std::max(state_.counters.peak_live(), live + request.size.bytes());
+  const Units offset = heap.heap.pool()[id].offset;
+  if (policy::may_create(state_.physical, peak, state_.options.slack, state_.limit, state_.granule) > 0 ||
+      backing_.free_of_cost(heap, offset, request.size))
+    return std::nullopt;
+  // Streams that trade granules change what is backed where; a place that is left then costs more than it saves.
+  for (const auto& other : state_.heaps)
+    if (other.get() != &heap && other->size_class() == heap.size_class() && other->pool == nullptr) return std::nullopt;
+  return Moment{live, request.size, offset};
+}
+
+// A miss that was met before at the same moment of a repeating loop: the block goes to a free place that is wholly
+// backed, if there is one, and the layout changes there for good. Elsewhere the place that the sequence of requests
+// gives is the better one (docs/adr/0002), so a miss for the first time stays where it is.
+bool Ladder::step_aside(const Request& request, BackedHeap& heap, heap::BlockId id, Granted& out) {
+  const std::lock_guard guard(state_.fast);
+  const Place place = backed_place(heap, request.size);
+  if (place.free_block == heap::kNoBlock) return false;
+  const heap::BlockId aside = heap.heap.place_at(place.free_block, place.offset, request.size);
+  if (aside == heap::kNoBlock) return false;
+  heap.heap.unplace(id);
+  grant(request, heap, aside, out);
+  return true;
+}
+
+}  // namespace gapless::engine
