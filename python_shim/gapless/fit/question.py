@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from . import sweep as sweeps
 from .cards import Card
-from .run import ROOMY, NoAnswer, Outcome, Settings, ask, run
+from .run import ROOMY, Failed, NoAnswer, Outcome, Settings, ask, run
 from .steps import Peak, Run, Step
 
 MIB = 1 << 20
@@ -79,8 +79,16 @@ class Asker:
 
     def measure(self, command: list[str] | None = None) -> Answer:
         """One run with room for everything."""
-        plan = {"sizes": ["own", "own", "longest", "small", "large"]}
-        outcome = self.run(ROOMY, plan, "measuring", command)
+        plan: dict = {"sizes": ["own", "own", "longest", "small", "large"]}
+        note = ""
+        try:
+            outcome = self.run(ROOMY, plan, "measuring", command)
+        except Failed as error:
+            if error.steps == 0:
+                raise
+            # It may not like batches of other sizes.
+            plan, note = {"sizes": [], "control": False}, "the script failed when its loader gave batches of other sizes, so it was left to itself"
+            outcome = self.run(ROOMY, plan, "measuring with the script's own batches", command)
         seen = outcome.run
         found = Answer("", "", self.card, self.settings.allocator, outcome, _needed(seen), own_batch(seen),
                        seen.raw["accumulation"] or 1)
@@ -96,6 +104,8 @@ class Asker:
                 found.verdict = "could not tell"
                 found.why = (f"the peak depends on values that are on the device: {found.peak.bytes / 2**30:.2f} GiB if they are 0, "
                              f"{other.bytes / 2**30:.2f} GiB if they are 1")
+        if note:
+            found.notes.append(note)
         if seen.raw["evaluations"] == 0:
             found.notes.append("no evaluation was seen; what it needs is not in the figures")
         if self.settings.max_len and not (seen.facts.get("lengths")):
@@ -104,7 +114,7 @@ class Asker:
             found.notes.append(f"lengths are those of the first {lengths['read']:,} of {lengths['of']:,} examples; the others take too "
                                "long to read (--max-len says what to reckon with)")
         if not seen.facts["loader"]:
-            found.notes.append(f"no data loader was seen: the figures are those of the first {len(seen.steps)} steps")
+            found.notes.append(f"no data loader with a data set that can be indexed: the figures are those of the first {len(seen.steps)} steps")
         return found
 
     def _of_longest(self, seen: Run) -> Peak | None:
@@ -207,9 +217,7 @@ def _least_loss(room: int) -> int:
 def own_batch(seen: Run) -> int:
     """Samples of a micro-batch as the program has it. 0: its steps differ, and it has no loader that tells."""
     if seen.facts.get("batch"):
-        # What came to the model may be a multiple: pairs, several crops.
-        first = next((step.samples for step in seen.steps if step.samples), 0)
-        return first or int(seen.facts["batch"])
+        return int(seen.facts["batch"])
     sizes = {step.samples for step in seen.steps}
     return sizes.pop() if len(sizes) == 1 else 0
 
@@ -217,7 +225,7 @@ def own_batch(seen: Run) -> int:
 def _needed(seen: Run) -> Peak:
     """The highest point of what the program does by itself: probes with larger batches are left out."""
     own = own_batch(seen)
-    left_out = [step for step in seen.steps if own and step.samples > own]
+    left_out = [step for step in seen.steps if own and step.most > own]
     spans, begin = [], 0
     for step in left_out:
         spans.append((begin, step.begin))

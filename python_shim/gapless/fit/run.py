@@ -23,6 +23,14 @@ class NoAnswer(RuntimeError):
     """The program did not get far enough to be judged; the text says why, for the user."""
 
 
+class Failed(NoAnswer):
+    """The program itself failed, after `steps` training steps."""
+
+    def __init__(self, text: str, steps: int) -> None:
+        super().__init__(text)
+        self.steps = steps
+
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """What all runs of one question have in common."""
@@ -91,7 +99,9 @@ def run(settings: Settings, card: Card, plan: dict, *, command: list[str] | None
         text = (folder / "output").read_text(encoding="utf-8", errors="replace")
     raw = max(found, key=lambda one: (one["steps"], len(one["events"])), default=None)
     if raw is None or (not raw["steps"] and raw["why"] not in ("oom", "arguments")):
-        raise NoAnswer(_why(settings, child.returncode, raw, text))
+        raise Failed(_why(settings, child.returncode, raw, text), 0)
+    if raw["why"] == "ended" and child.returncode not in (0, None):
+        raise Failed(_why(settings, child.returncode, raw, text), raw["steps"])
     if raw["world_size"] > 1:
         raise NoAnswer("it runs as several ranks, and the simulated device has no NCCL: start one process (python train.py, or "
                        "torchrun --nproc-per-node 1)")
@@ -123,7 +133,8 @@ def _why(settings: Settings, code: int, raw: dict | None, text: str) -> str:
         return f"it ended without a training step (no optimizer's step() was called){said}"
     if code in (126, 127):
         return f"{settings.command[0]} cannot be run{said}"
-    return f"it failed before its first training step ended (exit code {code}){said}"
+    when = f"after {raw['steps']} training steps" if raw is not None and raw["steps"] else "before its first training step ended"
+    return f"it failed {when} (exit code {code}){said}"
 
 
 def ask(question: dict, settings: Settings) -> dict:

@@ -31,7 +31,8 @@ class Step:
     number: int  # from 1
     begin: int
     end: int
-    samples: int  # of a micro-batch; 0: not known, or not all of one size
+    samples: int  # of a micro-batch, as its loader counts them; 0: not known, or not all of one size
+    most: int  # samples of its largest micro-batch
     width: int
     micro_batches: int
     evaluates: bool  # an evaluation lies in it
@@ -84,20 +85,26 @@ class Run:
         return self.phases[max(0, bisect.bisect_right(self._begins, event) - 1)]
 
     def _steps(self) -> list[Step]:
-        found, begin = [], 0
+        found, begin, times = [], 0, self._samples_of_one()
         ends = [(place, facts["number"]) for place, kind, facts in self.marks if kind == "step"]
         for end, number in ends:
             forwards = [facts for place, kind, facts in self.marks if kind == "forward" and begin <= place <= end and facts["grad"]]
             backwards = sum(kind == "backward" and begin <= place <= end for place, kind, _ in self.marks)
-            sizes = {(one["samples"], one["width"]) for one in forwards}
+            sizes = {(one["samples"] // times, one["width"]) for one in forwards}
             samples = {size[0] for size in sizes}
             widths = {size[1] for size in sizes}
             evaluates = any(kind == "evaluation" and begin <= place < end for place, kind, _ in self.marks)
             peak = max(self.live[begin:end], default=0)
             found.append(Step(number, begin, end, max(samples, default=0) if len(samples) == 1 else 0,
-                              max(widths, default=0) if len(widths) == 1 else 0, backwards, evaluates, peak))
+                              max(samples, default=0), max(widths, default=0) if len(widths) == 1 else 0, backwards, evaluates, peak))
             begin = end
         return found
+
+    def _samples_of_one(self) -> int:
+        """How many samples the model gets for one of the loader: two of a pair, several crops of an image."""
+        given = next((facts["samples"] for _, kind, facts in self.marks if kind == "batch" and not facts["evaluation"]), 0)
+        came = next((facts["samples"] for _, kind, facts in self.marks if kind == "forward" and facts["grad"]), 0)
+        return came // given if given and came and came % given == 0 else 1
 
     # ---- peaks
 

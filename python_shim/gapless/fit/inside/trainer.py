@@ -9,14 +9,17 @@ from . import imports
 def override(module, plan: dict) -> None:
     """TrainingArguments takes what the plan says instead of what the program says."""
     kind = module.TrainingArguments
-    original = kind.__init__
+    original = kind.__post_init__
     changed = plan.get("arguments") or {}
 
     @functools.wraps(original)
-    def init(self, *args, **kwargs):
-        original(self, *args, **{**kwargs, **changed})
+    def post_init(self):
+        # Here and not in __init__: classes derived from it (SFTConfig) have an __init__ of their own.
+        for name, value in changed.items():
+            setattr(self, name, value)
+        original(self)
 
-    kind.__init__ = init
+    kind.__post_init__ = post_init
 
 
 def install(observer) -> None:
