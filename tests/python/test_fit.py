@@ -175,6 +175,16 @@ def test_levers_say_how_and_where_from(recorded):
     assert {one["from"] for one in all_of_them[1:]} == {"estimate"}
 
 
+def test_evaluation_has_a_lever_of_its_own(recorded):
+    found = answer(recorded)
+    found.card = cards.find("17MiB")
+    recorded.facts["evaluation_batch"] = 8
+    lever = next(one for one in levers.find(found, None) if one["lever"] == "smaller evaluation batch")
+    # 12 MiB are weights and state; 10 MiB are of eight samples.
+    assert lever["how"] == "evaluation batch=3 instead of 8"
+    assert lever["fits"]
+
+
 def test_the_page_of_an_answer_needs_nothing_else(recorded, tmp_path, capsys):
     found = answer(recorded)
     found.levers, found.notes = levers.find(found, None), ["a <note>"]

@@ -19,7 +19,7 @@ def _lever(name: str, peak: int | None, room: int, source: str, how: str, note: 
 
 def find(found: Answer, asker: Asker) -> list[dict]:
     """All levers that apply."""
-    levers = [*_micro_batch(found)]
+    levers = [*_micro_batch(found), *_evaluation(found)]
     if found.measured.run.facts["trainer"]:
         levers += _run(found, asker)
     return levers + _estimated(found)
@@ -37,6 +37,20 @@ def _micro_batch(found: Answer) -> list[dict]:
     return [_lever("smaller micro-batch", found.forecast.get(size), room, found.largest_from if size == found.largest else "forecast",
                    f"{names[0]}={size}, {names[1]}={times} (the same {samples} samples a step)")
             | {"fits": True}]
+
+
+def _evaluation(found: Answer) -> list[dict]:
+    """Where evaluation is what does not fit: its own batch."""
+    peak, batch, room = found.evaluation, found.measured.run.facts.get("evaluation_batch"), found.card.usable
+    if peak is None or not batch or peak.bytes <= room:
+        return []
+    fixed = sum(peak.parts[name] for name in ("weights", "gradients", "optimizer"))
+    size = int((room - fixed) * batch / (peak.bytes - fixed) * 0.98) if room > fixed else 0
+    name = "per_device_eval_batch_size" if found.measured.run.facts["trainer"] else "evaluation batch"
+    if size == 0:
+        return [_lever("smaller evaluation batch", None, room, "estimate", "", "not even one sample fits")]
+    return [_lever("smaller evaluation batch", fixed + (peak.bytes - fixed) * size // batch, room, "estimate", f"{name}={size} instead of {batch}",
+                   "the same result; training keeps its own batch")]
 
 
 def _run(found: Answer, asker: Asker) -> list[dict]:

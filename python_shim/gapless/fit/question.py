@@ -161,7 +161,12 @@ class Asker:
         for _ in range(_PROOFS):
             if size == 0:
                 break
-            if fits(size):
+            try:
+                did = fits(size)
+            except NoAnswer as error:
+                found.notes.append(f"a run at {size} ended otherwise than for memory, so that the largest is a forecast: {str(error).splitlines()[0]}")
+                return
+            if did:
                 found.largest, found.largest_from = size, "verified"
                 return
             # Between what the forecast is sure of and what failed.
@@ -197,7 +202,7 @@ class Asker:
     def _judge(self, found: Answer, sweep: "sweeps.Sweep | None") -> None:
         room, needed = self.card.usable, max(found.peak.bytes, found.longest.bytes if found.longest else 0)
         if needed > room:
-            found.verdict, found.why = "does not fit", f"it holds {needed / 2**30:.2f} GiB at its peak, {room / 2**30:.2f} GiB are to be had"
+            found.verdict, found.why = "does not fit", f"it holds {needed / 2**30:.2f} GiB at its peak ({found.peak.phase}), {room / 2**30:.2f} GiB are to be had"
             return
         proven = found.largest_from == "verified" and found.own and found.largest >= found.own and needed * _SLACK + _PAGES <= room
         if proven:

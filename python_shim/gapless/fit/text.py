@@ -71,7 +71,8 @@ def _verdict(fit: dict) -> Section:
         lines.append(("micro-batch", f"{micro['own']} samples{accumulated}"))
     if micro["largest"] is not None:
         sure = "verified by a run" if micro["from"] == "verified" else f"forecast, confidence {micro['confidence']:.0%}"
-        lines.append(("largest that fits", f"{micro['largest'] or 'none, not even 1'} ({sure})"))
+        longest = ", with the longest examples" if fit["longest"] and fit["lengths"]["least"] != fit["lengths"]["most"] else ""
+        lines.append(("largest that fits", f"{micro['largest'] or 'none, not even 1'} ({sure}{longest})"))
     evaluation = fit["evaluation"]
     lines.append(("evaluation", gib(evaluation["bytes"]) if evaluation else "none seen"))
     return Section(title, lines)

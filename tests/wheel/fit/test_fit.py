@@ -2,11 +2,13 @@
 """gapless fit against what the scripts really do on the simulated device.
 
 By default a few short runs. GAPLESS_TEST_FULL=1: ten scripts at five capacities each; the verdict is that of a full run without the
-observer, the largest micro-batch is exact or one below and never above, the peak forecast at eight times the batch is within 1.5 %.
+observer; at two of the capacities the largest micro-batch is exact or one below and never above; the peak forecast at eight times the
+batch is within 1.5 %.
 GAPLESS_FIT_RECORD=FILE keeps what was found, a line of JSON each.
 """
 
 import copy
+import functools
 import json
 import os
 import pathlib
@@ -41,16 +43,20 @@ def really_fits(name, card, batch=None, tmp="."):
     return done.returncode == 0
 
 
-def ask(found, name, card):
-    """The rest of a question whose measuring run is there already."""
+@functools.cache
+def measured(name):
+    return question.Asker(settings(name), run.ROOMY).measure()
+
+
+def ask(name, card, largest):
+    """The rest of a question whose measuring run is there already; `largest`: with the largest micro-batch."""
     asker = question.Asker(settings(name), card)
-    found = copy.deepcopy(found)
-    found.card = card
-    swept = None
-    if not found.measured.run.facts["loader"]:
-        swept = question.sweeps.find(asker.settings.command)
+    found = copy.copy(measured(name))
+    found.card, found.forecast, found.notes = card, {}, []
+    swept = None if found.measured.run.facts["loader"] else question.sweeps.find(asker.settings.command)
+    if largest and swept is not None:
         asker._sweep(found, swept)
-    else:
+    elif largest:
         asker._largest(found)
     asker._judge(found, swept)
     return found
@@ -69,38 +75,43 @@ def size(count):
 @pytest.mark.skipif(not FULL, reason="GAPLESS_TEST_FULL=1")
 @pytest.mark.parametrize("name", TEN)
 def test_ten_scripts_at_five_capacities(name, tmp_path):
-    measured = question.Asker(settings(name), run.ROOMY).measure()
-    assert measured.verdict == ""
-    needed = max(measured.peak.bytes, measured.longest.bytes if measured.longest else 0)
-    for share in (0.7, 0.97, 1.03, 1.5, 3.0):
+    first = measured(name)
+    assert first.verdict == ""
+    needed = max(first.peak.bytes, first.longest.bytes if first.longest else 0)
+    for share, largest in ((1.5, True), (0.97, True), (1.03, False), (0.7, False), (3.0, False)):
         card = size(int(needed * share))
-        found = ask(measured, name, card)
-        really = really_fits(name, card, tmp=tmp_path)
-        above = really_fits(name, card, found.largest + 2, tmp_path)
-        record(script=name, share=share, capacity=card.capacity, verdict=found.verdict, really=really, largest=found.largest,
-               from_=found.largest_from, two_above_fits=above)
-        assert found.verdict == ("fits" if really else "does not fit"), (share, found.why)
-        assert found.largest_from == "verified"
-        assert above is False
+        found = ask(name, card, largest)
+        facts = {"script": name, "share": share, "capacity": card.capacity, "verdict": found.verdict,
+                 "really_fits": really_fits(name, card, tmp=tmp_path)}
+        if largest:
+            facts |= {"largest": found.largest, "from": found.largest_from, "one_above_fits": really_fits(name, card, found.largest + 1, tmp_path)}
+            if facts["one_above_fits"]:
+                facts["two_above_fit"] = really_fits(name, card, found.largest + 2, tmp_path)
+        record(**facts)
+        assert found.verdict == ("fits" if facts["really_fits"] else "does not fit"), (share, found.why)
+        if largest:
+            # Verified: a run of it ended well on this device.
+            assert found.largest_from == "verified"
+            assert not facts.get("two_above_fit")
 
 
 @pytest.mark.skipif(not FULL, reason="GAPLESS_TEST_FULL=1")
 @pytest.mark.parametrize("name", TEN)
 def test_the_forecast_at_eight_times_the_batch(name):
     asker = question.Asker(settings(name), run.ROOMY)
-    measured = asker.measure()
+    first = measured(name).measured.run
     if name == "gpt2_loop":
         swept = question.sweeps.find(asker.settings.command)
-        seen = {value: asker.run(run.ROOMY, {"sizes": []}, "", swept.command(value)).run for value in (2, 4, 32)}
+        seen = {value: asker.run(run.ROOMY, {"sizes": []}, "", swept.command(value)).run for value in (2, 32)} | {4: first}
         steps = {value: question._steady(one) for value, one in seen.items()}
         told = run.ask({"steps": [seen[value].to_replay(steps[value]) | {"units": value} for value in (2, 4)], "peaks": [32], "rooms": []},
                        asker.settings)
         forecast, real, at = told["peaks"]["32"], steps[32].peak, 32
     else:
-        steps = question.evidence(measured.measured.run)
+        steps = question.evidence(first)
         at = 8 * steps[-1].samples
-        batch = 8 * int(measured.measured.run.facts["batch"])
-        told = run.ask({"steps": [measured.measured.run.to_replay(step) for step in steps], "peaks": [at], "rooms": []}, asker.settings)
+        batch = 8 * int(first.facts["batch"])
+        told = run.ask({"steps": [first.to_replay(step) for step in steps], "peaks": [at], "rooms": []}, asker.settings)
         plan = {"sizes": [batch] * 3, "steps": 3, "batch": batch, "patience": 0}
         seen = asker.run(run.ROOMY, plan, "").run
         forecast, real = told["peaks"][str(at)], max(step.peak for step in seen.steps if question._usable(step) and step.samples == at)

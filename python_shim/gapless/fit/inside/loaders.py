@@ -111,15 +111,19 @@ class _Batches:
         return own
 
     def _take(self, count: int) -> list[int]:
+        again = False
         while len(self._left) < count:
             batch = next(self._indices, None)
-            if batch is None:
+            if batch is not None:
+                self._left += list(batch)
+                again = False
+            elif again or self._evaluation or self._observer.steps >= self._observer.planned:
                 if not self._left:
                     raise StopIteration
-                # A data set smaller than the batch that is asked for: its examples again.
-                self._left = (self._left * count)[:count]
-                break
-            self._left += list(batch)
+                count = len(self._left)
+            else:
+                # A data set too small for what is to be seen: its examples again.
+                self._indices, again = iter(self._loader.batch_sampler), True
         taken, self._left = self._left[:count], self._left[count:]
         return taken
 

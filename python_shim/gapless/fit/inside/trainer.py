@@ -45,6 +45,8 @@ def _install(module, observer) -> None:
             "arguments": _plain(arguments)}
         if observer.plan.get("stop_at_arguments"):
             observer.finish("arguments")
+        # Epochs of a small data set may be over before enough has been seen, or go on long after.
+        arguments.max_steps = observer.planned + observer.plan["patience"]
         # What it writes at its end is no business of ours.
         arguments.save_strategy = type(arguments.save_strategy)("no")
         return train(self, *args, **kwargs)
