@@ -236,7 +236,10 @@ GAPLESS_EXPORT gapless_status gapless_pool_create(gapless_allocator* allocator, 
 GAPLESS_EXPORT gapless_status gapless_pool_release(gapless_allocator* allocator, int32_t device, gapless_pool_id pool);
 GAPLESS_EXPORT gapless_status gapless_pool_use_count(gapless_allocator* allocator, int32_t device, gapless_pool_id pool,
                                                      int32_t* out);
-/* Opens a scope: allocations that `filter` accepts go to the pool. Scopes nest, the innermost that accepts wins. `destroy` (may
+/* What a graph's capture allocates must come from a pool that lives as long as the graph: its addresses are used again by each
+ * launch, and only a pool keeps them from others.
+ *
+ * Opens a scope: allocations that `filter` accepts go to the pool. Scopes nest, the innermost that accepts wins. `destroy` (may
  * be NULL) is called with `user` when the scope has ended. */
 GAPLESS_EXPORT gapless_status gapless_pool_begin(gapless_allocator* allocator, int32_t device, gapless_pool_id pool,
                                                  gapless_pool_filter filter, void* user, void (*destroy)(void* user));
@@ -474,7 +477,7 @@ GAPLESS_EXPORT gapless_status gapless_mark_phase(gapless_allocator* allocator, i
 typedef enum gapless_oom_verdict {
   GAPLESS_OOM_IN_USE = 0,        /* live bytes leave too little */
   GAPLESS_OOM_LIMIT = 1,         /* the limit set by gapless_set_limit or a memory fraction */
-  GAPLESS_OOM_OTHER_PROCESS = 2, /* memory held outside this process leaves too little */
+  GAPLESS_OOM_OTHER_PROCESS = 2, /* memory held outside this allocator, by other processes or by this one, leaves too little */
   GAPLESS_OOM_PINNED = 3,        /* free memory is pinned where it is */
   GAPLESS_OOM_CAPTURE = 4,       /* a capture forbids what would have helped */
   GAPLESS_OOM_INJECTED = 5

@@ -27,10 +27,8 @@
 /// goes out of scope while blocks live stays open, so that a late free is never a use after free; see Allocator::close.
 #pragma once
 
-#if __cplusplus < 202002L
-#error \
-    "gapless.hpp needs C++20 (CMake: target_compile_features(your_target PRIVATE cxx_std_20)); gapless.h needs C++11 or C11"
-#endif
+// Asks for C++20 before anything else is read.
+#include "gapless/cpp/status.hpp"
 
 #include "gapless/cpp/allocator.hpp"
 #include "gapless/cpp/block.hpp"
@@ -40,4 +38,3 @@
 #include "gapless/cpp/oom_hook.hpp"
 #include "gapless/cpp/pool.hpp"
 #include "gapless/cpp/snapshot.hpp"
-#include "gapless/cpp/status.hpp"

@@ -11,7 +11,7 @@ GIB = 1 << 30
 SENTENCES = {
     "in_use": "live tensors leave too little of the device",
     "limit": "the limit set for this process leaves too little",
-    "other_process": "memory held outside of this process leaves too little",
+    "other_process": "memory that gapless does not hold (other processes, CUDA libraries of this one) leaves too little",
     "pinned": "free memory cannot be used, since it is pinned where it is (IPC, captures)",
     "capture": "a graph capture forbids what would have helped",
     "injected": "the failure was asked for (inject_oom)",
@@ -75,7 +75,7 @@ def page(record: dict, model: torch.nn.Module | None = None, optimizer: torch.op
         f"gapless: out of memory on device {record['device']}: {_gib(record['rounded_bytes'])} wanted, at most "
         f"{_gib(record['largest_obtainable_bytes'])} can be had: {SENTENCES.get(record['verdict'], 'for a reason that this version does not know')}.",
         f"  live {_gib(record['live_bytes'])}, reserved {_gib(record['reserved_bytes'])}, of the device's "
-        f"{_gib(record['driver_total_bytes'])} {_gib(record['driver_free_bytes'])} free, held outside of this process "
+        f"{_gib(record['driver_total_bytes'])} {_gib(record['driver_free_bytes'])} free, held by others "
         f"{_gib(record['other_process_bytes'])}, waiting for streams {_gib(record['pending_bytes'])}",
         f"  where: step {record['step']} \"{record['step_label']}\", phase \"{record['phase_label'] or '-'}\", allocation "
         f"{record['allocation_index']} of the step, {record['step_units'] or '?'} units",

@@ -27,6 +27,7 @@ exit codes:
        fit: it does not fit; doctor: a rule is broken
   2    wrong arguments; fit, doctor: could not tell
   3    a library or tool of gapless is missing from this installation
+  125  run --sim: the simulated device's arguments are wrong
   126  run: the command cannot be executed
   127  run: the command was not found
   run and replay otherwise end with the exit code of what they start.
@@ -104,7 +105,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def replay(arguments: argparse.Namespace) -> int:
-    return _become([str(_tool("gapless-replay")), *arguments.arguments], dict(os.environ))
+    environment = dict(os.environ)
+    if (torch := _build_torch.find_torch()) is not None:
+        # PyTorch's own allocators are replayed by its own code.
+        paths = [str(torch.folder / "lib"), *filter(None, environment.get("LD_LIBRARY_PATH", "").split(":"))]
+        environment["LD_LIBRARY_PATH"] = ":".join(paths)
+    return _become([str(_tool("gapless-replay")), *arguments.arguments], environment)
 
 
 def report(arguments: argparse.Namespace) -> int:

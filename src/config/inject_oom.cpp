@@ -88,7 +88,7 @@ std::string format(const InjectOom& value) {
 }
 
 std::string describe(const InjectOom&, Any) {
-  return "off, a number n (the n-th allocation), or a list of conditions that must all hold: "
+  return "off, a number n (the n-th allocation since opening), or a list of conditions that must all hold: "
          "[allocation:N,step:N,phase:LABEL,"
          "rank:N,bytes:SIZE,random:PROBABILITY,seed:N,count:N]";
 }

@@ -46,6 +46,9 @@ void Nearest::consider(std::string_view candidate) {
 
 std::string unknown_name_text(std::string_view name, std::string_view nearest) {
   std::string text = "'" + printable(name) + "' is not an option";
+  if (const std::size_t equals = name.find('='); equals != std::string_view::npos)
+    return text + "; a name and its value are joined by a colon: '" + printable(name.substr(0, equals)) + ":" +
+           printable(name.substr(equals + 1)) + "'";
   if (!nearest.empty()) text += "; did you mean '" + std::string(nearest) + "'?";
   return text;
 }

@@ -24,7 +24,7 @@ gapless_oom_verdict verdict_of(const DeviceState& state, const gapless_oom_recor
     return GAPLESS_OOM_CAPTURE;
   if (state.limit < record.driver_total_bytes && used + need <= record.reserved_bytes + record.driver_free_bytes)
     return GAPLESS_OOM_LIMIT;
-  if (idle_pinned >= need) return GAPLESS_OOM_PINNED;
+  if (idle_pinned > 0 && record.largest_obtainable_bytes + idle_pinned >= need) return GAPLESS_OOM_PINNED;
   if (record.other_process_bytes > 0 && used + need <= record.driver_total_bytes) return GAPLESS_OOM_OTHER_PROCESS;
   return GAPLESS_OOM_IN_USE;
 }
@@ -70,12 +70,15 @@ void describe_oom(DeviceState& state, bool capturing, gapless_oom_record& record
 std::string oom_text(const gapless_oom_record& record) {
   static const char* const kBecause[] = {"live blocks leave too little",
                                          "the limit leaves too little",
-                                         "memory held outside this process leaves too little",
+                                         "memory held outside this allocator leaves too little",
                                          "the free memory is pinned where it is",
                                          "a capture forbids what would have helped",
                                          "the failure was asked for"};
-  return "out of memory: " + size_text(record.rounded_bytes) + " wanted, at most " +
-         size_text(record.largest_obtainable_bytes) + " can be had: " + kBecause[record.verdict] + " (live " +
+  const bool hopeless = record.verdict == GAPLESS_OOM_IN_USE && record.driver_total_bytes > 0 &&
+                        record.requested_bytes > record.driver_total_bytes;
+  const char* const because = hopeless ? "the device is smaller than that" : kBecause[record.verdict];
+  return "out of memory: " + size_text(record.requested_bytes) + " wanted, at most " +
+         size_text(record.largest_obtainable_bytes) + " can be had: " + because + " (live " +
          size_text(record.live_bytes) + ", reserved " + size_text(record.reserved_bytes) + ", free on the device " +
          size_text(record.driver_free_bytes) + " of " + size_text(record.driver_total_bytes) + ")";
 }

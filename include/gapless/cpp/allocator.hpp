@@ -3,7 +3,7 @@
 /// Allocator: opens gapless, serves all devices of the process, closes it.
 #pragma once
 
-#include <array>
+#include <cstddef>
 #include <string>
 #include <utility>
 
@@ -97,21 +97,30 @@ class Allocator {
 
   ///@{
   /// Options by name, values as text (docs/options.md). Setting fails with not_found (name) or invalid_argument
-  /// (value). A value read back is at most 255 bytes.
+  /// (value).
   Result<void> try_set_option(const std::string& option, const std::string& value) const noexcept {
     return detail::result_of(gapless_set_option(handle_, option.c_str(), value.c_str()));
   }
   void set_option(const std::string& option, const std::string& value) const { try_set_option(option, value).value(); }
   [[nodiscard]] Result<std::string> try_option(const std::string& option) const {
-    std::array<char, 256> value{};
-    const gapless_status status = gapless_get_option(handle_, option.c_str(), value.data(), value.size());
-    if (status != GAPLESS_OK) return detail::failure_of(status);
-    return std::string(value.data());
+    // gapless_get_option refuses a buffer that is too small; nothing but the notes is longer than the first.
+    for (std::size_t capacity = 256;; capacity *= 8) {
+      std::string value(capacity, '\0');
+      const gapless_status status = gapless_get_option(handle_, option.c_str(), value.data(), value.size());
+      if (status == GAPLESS_OK) return value.substr(0, value.find('\0'));
+      if (status != GAPLESS_ERROR_INVALID_ARGUMENT || capacity > kLongestValue) return detail::failure_of(status);
+    }
   }
   [[nodiscard]] std::string option(const std::string& option) const { return try_option(option).value(); }
   ///@}
 
+  /// What was wrong or without effect in the settings, a line each: "'slak' is not an option; did you mean 'slack'?".
+  /// A library does not write to stderr by itself; a program that reads the environment should show this.
+  [[nodiscard]] std::string notes() const { return option("notes"); }
+
  private:
+  static constexpr std::size_t kLongestValue = std::size_t{1} << 20;
+
   explicit Allocator(gapless_allocator* handle) noexcept : handle_(handle) {}
   void close_quietly() noexcept {
     if (handle_ != nullptr) static_cast<void>(gapless_close(std::exchange(handle_, nullptr)));

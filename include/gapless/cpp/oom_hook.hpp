@@ -57,7 +57,7 @@ class OomHook {
     return Result<OomHook>(std::move(hook));
   }
 
-  /// Withdraws the callable. Requests on other threads that could still be inside it must have ended.
+  /// Withdraws the callable, after waiting until no thread is inside it any more; from inside it, at once.
   void reset() noexcept {
     if (allocator_ != nullptr) {
       static_cast<void>(gapless_remove_oom_hook(std::exchange(allocator_, nullptr), &OomHook::ask, function_.get()));

@@ -4,7 +4,13 @@
 /// exceptions.
 #pragma once
 
+#if __cplusplus < 202002L
+#error \
+    "gapless.hpp needs C++20 (CMake: target_compile_features(your_target PRIVATE cxx_std_20)); gapless.h needs C++11 or C11"
+#endif
+
 #include <cassert>
+#include <cstdio>
 #include <exception>
 #include <new>
 #include <stdexcept>
@@ -42,11 +48,11 @@ struct Failure {
   int driver_error = 0;  ///< the CUresult when status is Status::driver, else 0
   std::string detail;    ///< "cuMemCreate: CUDA_ERROR_OUT_OF_MEMORY (2)"; may be empty
 
-  /// "gapless: out of memory: cuMemCreate: ...".
+  /// "gapless: out of memory: 3.00 GiB wanted, ...".
   [[nodiscard]] std::string message() const {
-    std::string text = std::string("gapless: ") + name(status);
-    if (!detail.empty()) text.append(": ").append(detail);
-    return text;
+    const std::string kind = name(status);
+    if (detail.compare(0, kind.size(), kind) == 0) return "gapless: " + detail;
+    return "gapless: " + kind + (detail.empty() ? "" : ": " + detail);
   }
 };
 
@@ -80,7 +86,7 @@ namespace detail {
   if (failure.status == Status::out_of_memory) throw OutOfMemory(failure);
   throw Error(failure);
 #else
-  static_cast<void>(failure);
+  std::fprintf(stderr, "%s\n", failure.message().c_str());
   std::terminate();
 #endif
 }

@@ -31,9 +31,13 @@ class DeviceMemoryResource final : public std::pmr::memory_resource {
     deallocate_aligned(device_, pointer, alignment);
   }
   [[nodiscard]] bool do_is_equal(const std::pmr::memory_resource& other) const noexcept override {
+#if defined(__cpp_rtti)
     // Any stream may give back any block: the block remembers its own.
     const auto* same = dynamic_cast<const DeviceMemoryResource*>(&other);
     return same != nullptr && same->device_ == device_;
+#else
+    return this == &other;
+#endif
   }
 
   Device device_;

@@ -10,7 +10,9 @@ namespace gapless::tools {
 
 SharedLibrary::SharedLibrary(const std::string& path, bool global)
     : path_(path), handle_(dlopen(path.c_str(), RTLD_NOW | (global ? RTLD_GLOBAL : RTLD_LOCAL))) {
-  if (handle_ == nullptr) throw SetupError(std::string("cannot load ") + dlerror());
+  if (handle_ == nullptr)
+    throw SetupError(std::string("cannot load ") + dlerror() +
+                     " (LD_LIBRARY_PATH names the folders that are looked in; PyTorch's is site-packages/torch/lib)");
 }
 
 void* SharedLibrary::find(const char* name) const noexcept {

@@ -57,7 +57,7 @@ TEST(GaplessConf, TheLastMentionWins) {
 TEST(GaplessConf, WrongShapes) {
   EXPECT_EQ(only_text(parse_conf("slak:1.02")), "GAPLESS_CONF: 'slak' is not an option; did you mean 'slack'?");
   EXPECT_EQ(only_text(parse_conf("slack")), "GAPLESS_CONF: 'slack' has no value: write slack:VALUE");
-  EXPECT_EQ(only_text(parse_conf("slack=1.02")), "GAPLESS_CONF: 'slack=1.02' is not an option");
+  EXPECT_EQ(only_text(parse_conf("slack=1.02")), "GAPLESS_CONF: 'slack=1.02' is not an option; a name and its value are joined by a colon: 'slack:1.02'");
   EXPECT_EQ(only_text(parse_conf(":1")), "GAPLESS_CONF: '' is not an option");
   EXPECT_EQ(only_text(parse_conf("slack:")), "GAPLESS_CONF: slack: '' must be a number from 1 to 4; it stays 1.01");
   EXPECT_EQ(only_text(parse_conf("slack:[1.02,lending:false")),

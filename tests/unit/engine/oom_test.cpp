@@ -51,6 +51,14 @@ TEST_F(OomTest, OtherProcessesAreNamed) {
   EXPECT_EQ(record.other_process_bytes, 48 * kMiB);
 }
 
+TEST_F(OomTest, ARequestLargerThanTheDeviceIsNamedAsItWas) {
+  open(64 * kMiB);
+  void* out = nullptr;
+  EXPECT_EQ(try_allocate(SIZE_MAX, out), GAPLESS_ERROR_OUT_OF_MEMORY);
+  EXPECT_NE(std::strstr(gapless_last_error(), "17179869184.00 GiB wanted"), nullptr) << gapless_last_error();
+  EXPECT_NE(std::strstr(gapless_last_error(), "the device is smaller"), nullptr) << gapless_last_error();
+}
+
 struct Hook {
   gapless_allocator* allocator;
   void* victim;

@@ -286,6 +286,10 @@ TEST_F(PoolTest, ACapturedPoolBegunAgainPinsWhatItHas) {
   free(b);
   void* out = nullptr;
   EXPECT_EQ(try_allocate(40 * kMiB, out), GAPLESS_ERROR_OUT_OF_MEMORY);
+  gapless_oom_record record = GAPLESS_STRUCT(gapless_oom_record);
+  ASSERT_EQ(gapless_last_oom(allocator, 0, &record), GAPLESS_OK);
+  EXPECT_EQ(record.largest_obtainable_bytes, 24 * kMiB);
+  EXPECT_EQ(record.verdict, GAPLESS_OOM_PINNED) << "neither is enough alone: what is free and what is pinned";
   release(graph);
   validate();
 }
