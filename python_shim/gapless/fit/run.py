@@ -55,7 +55,7 @@ class Outcome:
 def environment(plan: pathlib.Path, allocator: str, observer: str = "gapless.fit.inside.observer") -> dict[str, str]:
     from .. import cli
 
-    inside = pathlib.Path(__file__).resolve().parent / "inside"
+    inside = pathlib.Path(__file__).resolve().parent / "inside" / "entry"
     result = dict(os.environ) | {
         "GAPLESS_OBSERVER": observer, "GAPLESS_FIT_PLAN": str(plan), "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(inside), os.environ.get("PYTHONPATH")])),

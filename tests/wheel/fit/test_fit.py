@@ -14,6 +14,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import time
 
 import pytest
 from gapless.cli import main
@@ -25,9 +26,30 @@ TEN = ("gpt2_loop", "llama_lora", "llama_checkpoint", "bert_evaluation", "t5", "
 MIB = 1 << 20
 
 
+SERVER = pathlib.Path(__file__).resolve().parent / "server.py"
+_socket = ""  # of a server that runs the scripts in forks of itself; "": each has a Python of its own
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """Ten scripts are run some hundred times: PyTorch is imported once for all of them."""
+    global _socket
+    path = tmp_path_factory.mktemp("server") / "socket"
+    serving = run.on_device(run.ROOMY, "gapless", [sys.executable, str(SERVER), "serve", str(path)])
+    with subprocess.Popen(serving, stdin=subprocess.DEVNULL) as process:
+        until = time.monotonic() + 300
+        while not path.exists() and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.2)
+        _socket = str(path)
+        yield
+        _socket = ""
+        process.kill()
+
+
 def command(name, batch=None):
     extra = ["--batch-size", str(batch or 4)] if name == "gpt2_loop" else []
-    return (sys.executable, str(SCRIPTS / f"{name}.py"), *extra)
+    through = ["-S", "-E", str(SERVER), "run", _socket] if _socket else []
+    return (sys.executable, *through, str(SCRIPTS / f"{name}.py"), *extra)
 
 
 def settings(name):
@@ -74,7 +96,7 @@ def size(count):
 
 @pytest.mark.skipif(not FULL, reason="GAPLESS_TEST_FULL=1")
 @pytest.mark.parametrize("name", TEN)
-def test_ten_scripts_at_five_capacities(name, tmp_path):
+def test_ten_scripts_at_five_capacities(name, tmp_path, server):
     first = measured(name)
     assert first.verdict == ""
     needed = max(first.peak.bytes, first.longest.bytes if first.longest else 0)
@@ -97,7 +119,7 @@ def test_ten_scripts_at_five_capacities(name, tmp_path):
 
 @pytest.mark.skipif(not FULL, reason="GAPLESS_TEST_FULL=1")
 @pytest.mark.parametrize("name", TEN)
-def test_the_forecast_at_eight_times_the_batch(name):
+def test_the_forecast_at_eight_times_the_batch(name, server):
     asker = question.Asker(settings(name), run.ROOMY)
     first = measured(name).measured.run
     if name == "gpt2_loop":
@@ -170,3 +192,11 @@ def test_shapes_that_depend_on_the_device_are_named():
     assert found.verdict == "could not tell"
     line = (SCRIPTS / "masked.py").read_text(encoding="utf-8").splitlines().index("    kept = ids[ids > 0]") + 1
     assert any(one["file"].endswith("masked.py") and one["line"] == line for one in found.reads)
+
+
+def test_sizes_that_are_read_from_the_device_are_named():
+    found = question.Asker(settings("counted"), size(700 * MIB)).answer()
+    assert found.verdict == "could not tell"
+    assert "values" in found.why
+    line = next(number for number, text in enumerate((SCRIPTS / "counted.py").read_text(encoding="utf-8").splitlines(), 1) if ".item()" in text)
+    assert [(pathlib.Path(one["file"]).name, one["line"]) for one in found.reads] == [("counted.py", line)]

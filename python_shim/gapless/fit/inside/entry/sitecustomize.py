@@ -12,7 +12,7 @@ _HERE = pathlib.Path(__file__).resolve().parent
 
 
 def _begin() -> None:
-    package = _HERE.parents[1]
+    package = _HERE.parents[2]
     if "gapless" not in sys.modules:
         # By its file: the folder above it need not be in sys.path, and would change the order of other imports.
         spec = importlib.util.spec_from_file_location("gapless", package / "__init__.py", submodule_search_locations=[str(package)])
