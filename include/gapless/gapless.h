@@ -410,6 +410,7 @@ typedef struct gapless_event {
   gapless_stream stream;
   gapless_pool_id pool;
   uint64_t cookie;
+  size_t requested_bytes; /* of a block, before rounding; else equal to bytes */
 } gapless_event;
 
 typedef struct gapless_listener {

@@ -282,7 +282,12 @@ Status Ladder::climb_locked(const Request& request, std::unique_lock<base::MapLo
       static_cast<void>(wait_for_everything(state_));
       state_.counters.alloc_retries++;
       settle_pending(state_, Settle::wait);
-      release_all_empty_segments(state_, pools_);
+      if (release_all_empty_segments(state_, pools_) > 0) {
+        // The sources give it to the device before it is asked again.
+        map.unlock();
+        say_farewells(state_);
+        map.lock();
+      }
       step = once();
     }
     if (step == Step::no_memory && possible) step = try_pools_on_oom(request, home(), out);

@@ -53,6 +53,7 @@ void note_event(DeviceState& state, gapless_event_kind kind, const BackedHeap& h
   event.stream = heap.stream->handle();
   if (heap.pool != nullptr) event.pool = heap.pool->id;
   event.cookie = cookie;
+  event.requested_bytes = bytes;
   outbox.events.push_back(event);
 }
 
@@ -61,6 +62,7 @@ void note_block(DeviceState& state, gapless_event_kind kind, BackedHeap& heap, h
   const heap::Block& block = heap.heap.pool()[id];
   const std::uint64_t cookie = (block.flags & heap::kCookie) != 0 ? heap.heap.pool().note(id).cookie : 0;
   note_event(state, kind, heap, heap.address_of(id), block.size.bytes(), cookie);
+  outbox.events.back().requested_bytes = block.requested();
 }
 
 void note_free_completed(DeviceState& state, BackedHeap& heap, heap::BlockId id) {

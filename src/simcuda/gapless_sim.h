@@ -115,6 +115,10 @@ GAPLESS_SIM_EXPORT int gapless_sim_host_acquire(uint64_t token);
 GAPLESS_SIM_EXPORT int gapless_sim_set_size(int device, uint64_t bytes);
 GAPLESS_SIM_EXPORT int gapless_sim_set_other_process_bytes(int device, uint64_t bytes);
 
+/* Once `after` more calls of a driver function ("cuMemSetAccess", also on behalf of the runtime) have run as usual, the next
+ * one does nothing and gives `result`, a CUresult other than 0. One failure a function: another call replaces it. */
+GAPLESS_SIM_EXPORT int gapless_sim_fail_call(const char* function, uint64_t after, int result);
+
 /* Called after each host synchronisation with the stream's id (0: legacy default), or -1 for a whole device; NULL:
  * none. */
 GAPLESS_SIM_EXPORT int gapless_sim_on_synchronize(void (*callback)(int stream_id));

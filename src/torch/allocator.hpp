@@ -179,7 +179,8 @@ class TorchAllocator final : public cca::CUDAAllocator {
   [[noreturn]] void raise_out_of_memory(DeviceIndex device, size_t bytes, cudaStream_t stream);
 
   /// Throws as native does when init() has not made `device` known.
-  gapless_allocator* core_for(DeviceIndex device) const;
+  gapless_allocator* core_for(DeviceIndex device,
+                              const char* complaint = "Allocator not initialized for device ") const;
   void start(int device_count);
   void open_core();
   void hand_back(const std::string& why);

@@ -147,7 +147,8 @@ uint64_t History::handle(const gapless_event& event) {
     case GAPLESS_EVENT_OOM:
       break;
   }
-  add(action_of(event.kind), static_cast<DeviceIndex>(event.device), event.address, event.bytes, event.stream,
+  // PyTorch's entries of blocks have the size that was asked for.
+  add(action_of(event.kind), static_cast<DeviceIndex>(event.device), event.address, event.requested_bytes, event.stream,
       {event.pool.high, event.pool.low}, std::move(context));
   return cookie;
 }

@@ -83,9 +83,9 @@ void TorchAllocator::hand_back(const std::string& why) {
   warn_not_installed(why);
 }
 
-gapless_allocator* TorchAllocator::core_for(DeviceIndex device) const {
-  TORCH_INTERNAL_ASSERT(0 <= device && device < device_count_.load(std::memory_order_acquire),
-                        "Allocator not initialized for device ", static_cast<int>(device), ": did you call init?");
+gapless_allocator* TorchAllocator::core_for(DeviceIndex device, const char* complaint) const {
+  TORCH_CHECK(0 <= device && device < device_count_.load(std::memory_order_acquire), complaint,
+              static_cast<int>(device), ": did you call init?");
   return core();
 }
 

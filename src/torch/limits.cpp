@@ -36,6 +36,7 @@ void TorchAllocator::limit_all_devices(double fraction) {
 void TorchAllocator::emptyCache(MempoolId_t pool) {
   gapless_allocator* const core = this->core();
   if (core == nullptr) return;
+  const History::Scope scope(history_, cca::RecordContext::ALL);
   // Whoever holds PyTorch's free mutex wants no device free meanwhile. It is not waited for: the holder may be this
   // thread (torch.cuda.memory._free_mutex), and native 2.11 does not take it at all.
   const std::unique_lock<std::mutex> free_mutex(*c10::cuda::getFreeMutex(), std::try_to_lock);

@@ -80,7 +80,12 @@ cca::AllocatorConfigInfo configuration() {
   info.garbage_collection_threshold = Accelerator::garbage_collection_threshold();
   info.max_split_size = Accelerator::max_split_size();
   info.pinned_num_register_threads = cca::CUDAAllocatorConfig::pinned_num_register_threads();
+#if GAPLESS_TORCH_MINOR >= 10
+  // CUDAAllocatorConfig's question is inline, and answers no to whoever was compiled outside of PyTorch's own build.
+  info.expandable_segments = Accelerator::use_expandable_segments();
+#else
   info.expandable_segments = cca::CUDAAllocatorConfig::expandable_segments();
+#endif
   info.release_lock_on_malloc = cca::CUDAAllocatorConfig::release_lock_on_cudamalloc();
   info.pinned_use_host_register = cca::CUDAAllocatorConfig::pinned_use_cuda_host_register();
 #if GAPLESS_TORCH_MINOR >= 10

@@ -11,6 +11,8 @@ namespace {
 using Stat = decltype(cca::DeviceStats::oversize_allocations);
 using StatArray = decltype(cca::DeviceStats::allocation);
 
+constexpr const char* kComplaint = "Invalid device argument ";  // native's word for a device that these do not know
+
 struct ArrayPair {
   gapless_stat (gapless_stats::*from)[GAPLESS_STAT_TYPES];
   StatArray cca::DeviceStats::*to;
@@ -41,7 +43,7 @@ Stat convert(const gapless_stat& from) {
 
 cca::DeviceStats TorchAllocator::getDeviceStats(DeviceIndex device) {
   gapless_stats from = GAPLESS_STRUCT(gapless_stats);
-  check(gapless_get_stats(core_for(device), device, &from), "getDeviceStats");
+  check(gapless_get_stats(core_for(device, kComplaint), device, &from), "getDeviceStats");
   cca::DeviceStats to;
   for (const ArrayPair& pair : kArrays) {
     for (size_t type = 0; type < GAPLESS_STAT_TYPES; ++type) (to.*pair.to)[type] = convert((from.*pair.from)[type]);
@@ -58,11 +60,11 @@ cca::DeviceStats TorchAllocator::getDeviceStats(DeviceIndex device) {
 }
 
 void TorchAllocator::resetAccumulatedStats(DeviceIndex device) {
-  check(gapless_reset_accumulated_stats(core_for(device), device), "resetAccumulatedStats");
+  check(gapless_reset_accumulated_stats(core_for(device, kComplaint), device), "resetAccumulatedStats");
 }
 
 void TorchAllocator::resetPeakStats(DeviceIndex device) {
-  check(gapless_reset_peak_stats(core_for(device), device), "resetPeakStats");
+  check(gapless_reset_peak_stats(core_for(device, kComplaint), device), "resetPeakStats");
 }
 
 }  // namespace gapless::torch

@@ -7,6 +7,7 @@
 #include "driver/sim/machine.hpp"
 #include "simcuda/counters.hpp"
 #include "simcuda/driver/context.hpp"
+#include "simcuda/driver/faults.hpp"
 #include "simcuda/driver/process.hpp"
 #include "simcuda/per_thread.hpp"
 
@@ -34,7 +35,8 @@ inline void count_driver_call(CallCounter& counter) {
 #define GAPLESS_SIM_CALL(name)                                                 \
   GAPLESS_SIM_COUNT(name);                                                     \
   [[maybe_unused]] gapless::simcuda::Machine* m = gapless::simcuda::machine(); \
-  if (m == nullptr) return CUDA_ERROR_NOT_INITIALIZED
+  if (m == nullptr) return CUDA_ERROR_NOT_INITIALIZED;                         \
+  if (const CUresult injected = gapless::simcuda::injected_fault(name); injected != CUDA_SUCCESS) return injected
 
 // Counts, and gives `m` and `device`, the device of the thread's current context.
 #define GAPLESS_SIM_CONTEXT_CALL(name)                                                                  \
