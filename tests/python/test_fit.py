@@ -7,7 +7,7 @@ import pytest
 from gapless.cli import main
 from gapless.fit import cards, drawing, levers, question, sweep, text
 from gapless.fit.inside import imports, lengths, shapes
-from gapless.fit.run import Outcome
+from gapless.fit.run import Failed, NoAnswer, Outcome, Settings
 from gapless.fit.steps import Run
 
 MIB = 1 << 20
@@ -173,6 +173,93 @@ def test_levers_say_how_and_where_from(recorded):
     assert all_of_them[0]["how"] == "micro-batch=2, accumulation=4 (the same 8 samples a step)"
     assert all_of_them[0]["peak"] == 33 * MIB
     assert {one["from"] for one in all_of_them[1:]} == {"estimate"}
+
+
+class Scripted(question.Asker):
+    """Runs that end as they are told."""
+
+    def __init__(self, *outcomes, room="40MiB"):
+        super().__init__(Settings(("python", "t.py")), cards.find(room))
+        self.outcomes, self.asked = list(outcomes), []
+
+    def run(self, card, plan, what, command=None):
+        self.runs += 1
+        self.asked.append(plan)
+        outcome = self.outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+
+def outcome(run, fits=True):
+    return Outcome(run, cards.find("40MiB"), fits, 1.0)
+
+
+def steps_of(*samples):
+    one = Recording()
+    one.make(4 * MIB, "weights")
+    for size in samples:
+        one.step(size)
+    return one.run()
+
+
+READ = {"file": "t.py", "line": 7, "function": "main", "what": "item", "shape": False, "dtype": "torch.int64", "count": 1, "inside": None, "step": 0}
+
+
+@pytest.mark.parametrize(("other", "verdict"), [
+    (steps_of(4, 4, 4), ""), (steps_of(4, 4, 3), ""), (NoAnswer("it failed"), ""), (steps_of(4), ""), (steps_of(4, 7, 4), ""),
+    (steps_of(2, 2, 2), "could not tell")])
+def test_other_values_from_the_device(other, verdict):
+    first = steps_of(4, 4, 4)
+    first.raw["reads"] = [READ]
+    asker = Scripted(outcome(first), other if isinstance(other, Exception) else outcome(other))
+    found = asker.measure()
+    assert found.verdict == verdict
+    assert asker.asked[1]["answer"] == 1
+    assert bool(found.reads) == bool(verdict)
+    assert any("t.py:7" in note for note in found.notes) == isinstance(other, Exception)
+
+
+def test_shapes_from_values_are_never_judged():
+    first = steps_of(4, 4, 4)
+    first.raw["reads"] = [READ | {"shape": True, "what": "nonzero"}]
+    asker = Scripted(outcome(first))
+    assert asker.answer().verdict == "could not tell"
+    assert asker.runs == 1
+
+
+def test_a_script_that_takes_no_other_batch_is_left_to_itself():
+    asker = Scripted(Failed("shapes", 2), outcome(steps_of(4, 4, 4)))
+    found = asker.measure()
+    assert asker.asked[1]["control"] is False
+    assert "left to itself" in found.notes[0]
+    with pytest.raises(NoAnswer):
+        Scripted(Failed("at once", 0)).measure()
+
+
+@pytest.mark.parametrize(("low", "high", "fits", "largest", "source", "tried"), [
+    (5, 6, {6}, 6, "verified", [6]), (5, 6, {5}, 5, "verified", [6, 5]), (90, 100, {92}, 92, "verified", [100, 95, 92]),
+    (0, 0, set(), 0, "forecast", []), (1, 1, set(), 0, "verified", [1])])
+def test_the_largest_is_proven_downwards(recorded, low, high, fits, largest, source, tried):
+    asker, found, asked = Scripted(), answer(recorded), []
+
+    def try_one(size):
+        asked.append(size)
+        return size in fits
+
+    asker._prove(found, low, high, try_one)
+    assert (found.largest, found.largest_from) == (largest, source)
+    assert asked == tried
+
+
+@pytest.mark.parametrize(("room", "fits", "verdict", "runs"), [("20MiB", True, "does not fit", 0), ("37MiB", True, "fits", 1),
+                                                               ("37MiB", False, "does not fit", 1), ("400MiB", True, "fits", 0)])
+def test_the_verdict_is_proven_where_it_is_close(recorded, room, fits, verdict, runs):
+    asker = Scripted(outcome(recorded, fits), room=room)
+    found = answer(recorded, "")
+    found.largest, found.card = 4, asker.card
+    asker._judge(found, None)
+    assert (found.verdict, asker.runs) == (verdict, runs)
 
 
 def test_evaluation_has_a_lever_of_its_own(recorded):

@@ -98,12 +98,7 @@ class Asker:
         if found.reads:
             found.verdict, found.why = "could not tell", "shapes depend on values that are on the device"
         elif values := [one for one in seen.raw["reads"] if one["what"] != "bool" or not one["inside"]]:
-            other = _needed(self.run(ROOMY, {**plan, "answer": 1}, "measuring with other values", command).run)
-            if abs(other.bytes - found.peak.bytes) > _SAME * found.peak.bytes:
-                found.reads = values
-                found.verdict = "could not tell"
-                found.why = (f"the peak depends on values that are on the device: {found.peak.bytes / 2**30:.2f} GiB if they are 0, "
-                             f"{other.bytes / 2**30:.2f} GiB if they are 1")
+            self._with_other_values(found, plan, values, command)
         if note:
             found.notes.append(note)
         if seen.raw["evaluations"] == 0:
@@ -116,6 +111,22 @@ class Asker:
         if not seen.facts["loader"]:
             found.notes.append(f"no data loader with a data set that can be indexed: the figures are those of the first {len(seen.steps)} steps")
         return found
+
+    def _with_other_values(self, found: Answer, plan: dict, values: list[dict], command: list[str] | None) -> None:
+        """What the program reads from the device may decide about shapes: does its peak change when it reads something else?"""
+        try:
+            other = self.run(ROOMY, {**plan, "answer": 1}, "measuring with other values", command).run
+        except NoAnswer:
+            place = values[0]
+            found.notes.append(f"it ends when {place['file']}:{place['line']} reads another value from the device than 0; the figures are for 0")
+            return
+        here, there = found.peak.bytes, _needed(other).bytes
+        # A run that a value ended early holds less, and says nothing.
+        less = there < (1 - _SAME) * here and len(other.steps) >= len(found.measured.run.steps)
+        if less or there > (1 + _SAME) * here:
+            found.reads, found.verdict = values, "could not tell"
+            found.why = (f"the peak depends on values that are on the device: {here / 2**30:.2f} GiB if they are 0, "
+                         f"{there / 2**30:.2f} GiB if they are 1")
 
     def _of_longest(self, seen: Run) -> Peak | None:
         if not seen.facts.get("lengths"):
