@@ -7,6 +7,8 @@ import json
 import os
 import pathlib
 
+from . import _private
+
 
 class RankOutOfMemory(RuntimeError):
     """A rank ran out of memory inside a step whose collectives others may be waiting in. The process is to end, so that the
@@ -50,11 +52,11 @@ class Agreement:
         """Writes what a restart should begin with, and raises RankOutOfMemory."""
         said = record["suggestion"]["units"] if record else 0
         units = max(1, min(said or failed_units // 2, failed_units - 1))
-        with open(self._file.with_suffix(self._file.suffix + ".lock"), "w") as lock:
+        with open(self._file.with_suffix(self._file.suffix + ".lock"), "w", opener=_private.opener) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             before = self.read()
             content = {"units": min(units, before) if before is not None else units, "record": record}
             fresh = self._file.with_suffix(f"{self._file.suffix}.{os.getpid()}")
-            fresh.write_text(json.dumps(content))
+            _private.write(fresh, json.dumps(content))
             os.replace(fresh, self._file)
         raise RankOutOfMemory(f"out of memory at {failed_units} units; a restart begins with {content['units']} ({self._file})")

@@ -25,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 
+from . import _private
 from ._libraries import LibraryNotFound, library_dir
 
 # One reading of PyTorch's headers serves a few files, as in src/torch/CMakeLists.txt.
@@ -149,7 +150,7 @@ def _locked(folder: pathlib.Path) -> Iterator[None]:
     try:
         # Code is loaded from here into every process of the user's: nobody else may write.
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = open(folder / "lock", "w", encoding="utf-8")
+        lock = open(folder / "lock", "w", encoding="utf-8", opener=_private.opener)
     except OSError as error:
         raise BuildError(f"cannot write to {folder}: {error.strerror} (XDG_CACHE_HOME names another place)") from error
     with lock:
@@ -197,7 +198,7 @@ def _run(command: list[str], target: pathlib.Path) -> None:
     if done.returncode == 0:
         return
     log = target.parent / "compiler.log"
-    log.write_text(shlex.join(command) + "\n" + done.stdout)
+    _private.write(log, shlex.join(command) + "\n" + done.stdout)
     first = next((line for line in done.stdout.splitlines() if "error" in line), f"exit code {done.returncode}")
     raise BuildError(f"this PyTorch's interface is not one that the sources know, or the compiler failed: {first.strip()} (all of it: {log})")
 

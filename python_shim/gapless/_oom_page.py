@@ -7,6 +7,8 @@ import pathlib
 
 import torch
 
+from . import _private
+
 GIB = 1 << 30
 SENTENCES = {
     "in_use": "live tensors leave too little of the device",
@@ -103,5 +105,5 @@ def write(record: dict, folder: str | os.PathLike, **about) -> tuple[str, pathli
     rank = os.environ.get("RANK", "0")
     path = pathlib.Path(folder) / f"gapless-oom-{rank}-{os.getpid()}-{record['device']}-{record['sequence']}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(facts, indent=1, default=str))
+    _private.write(path, json.dumps(facts, indent=1, default=str))
     return text + f"  as JSON: {path}\n", path

@@ -6,6 +6,7 @@ import json
 import pathlib
 import sys
 
+from .. import _private
 from . import cards, levers, sweep, text
 from .question import Asker
 from .run import NoAnswer, Settings
@@ -122,7 +123,7 @@ def run(arguments: argparse.Namespace) -> int:
     data = text.as_data(found, command)
     if arguments.save:
         try:
-            arguments.save.write_text(json.dumps(data), encoding="utf-8")
+            _private.write(arguments.save, json.dumps(data))
         except OSError as error:
             return _fail(f"--save {arguments.save}: {error.strerror}")
     if arguments.json:

@@ -6,6 +6,7 @@ Files: a snapshot (``torch.cuda.memory._dump_snapshot``, or the JSON of gapless.
 ``gapless fit --save`` and ``gapless doctor --json`` wrote.
 """
 
+from .. import _private
 from .page import page
 from .read import NotReadable, read
 from .sections import sections
@@ -21,7 +22,7 @@ def write_page(path, data, found) -> None:
         from ..fit import drawing
 
         figures = drawing.figures(data)
-    path.write_text(page(f"gapless: {found[0].title}", found, figures, _foot(data)), encoding="utf-8")
+    _private.write(path, page(f"gapless: {found[0].title}", found, figures, _foot(data)))
 
 
 def _foot(data) -> str:
