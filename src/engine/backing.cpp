@@ -268,7 +268,8 @@ Backed Backing::attempt(vmm::Transaction& transaction, BackedHeap& heap, Units o
     physical = state_.physical;
     peak_live = std::max(state_.counters.peak_live(), state_.counters.live_bytes() + size.bytes());
   }
-  const std::uint64_t may = policy::may_create(physical, peak_live, state_.options.slack, state_.limit, state_.granule);
+  const std::uint64_t may =
+      policy::may_create(physical, peak_live, state_.options.slack + more_slack, state_.limit, state_.granule);
   if (hopeless(transaction, may, only_complete)) {
     undo(transaction);
     rungs = rungs_before;

@@ -30,6 +30,9 @@ class Backing {
   // Is the handle of an active slot idle (I4)? Under map and fast lock.
   bool idle(vmm::HandleId id, BackedHeap*& heap, std::uint32_t& stamp);
 
+  // Added to the slack while a miss is met that has come back often: policy::kSettlingSlack, or 0.
+  double more_slack = 0;
+
   RungBytes rungs{};
 
   // Would all of it come back by reactivation alone? Under map and fast lock.

@@ -343,8 +343,11 @@ Status Ladder::climb_from(const Request& request, BackedHeap& heap, heap::BlockI
   settle_pending(state_, Settle::order);
   if (!capturing && lend(request, heap, block, out) == Step::done) return Status::ok;
   const std::optional<Moment> moment = moment_of(request, heap, block);
-  if (moment && recurring_.known(*moment) && step_aside(request, heap, block, out)) return Status::ok;
-  switch (back_or_take_back(request, heap, block, capturing, out)) {
+  const unsigned met = moment ? recurring_.times(*moment) : 0;
+  if (met > 0 && step_aside(request, heap, block, out)) return Status::ok;
+  backing_.more_slack = met >= policy::kSettlingPatience ? policy::kSettlingSlack : 0;
+  const Step step = back_or_take_back(request, heap, block, capturing, out);
+  switch (backing_.more_slack = 0; step) {
     case Step::done:
       if (moment) recurring_.remember(*moment);
       return Status::ok;

@@ -20,19 +20,22 @@ struct Moment {
 
 class RecurringMisses {
  public:
-  // Was a miss at this moment met before, as far as is remembered?
-  bool known(const Moment& moment) const {
+  // How often was a miss at this moment met before, as far as is remembered? Counts to 255.
+  unsigned times(const Moment& moment) const {
     const std::uint64_t key = key_of(moment);
-    return kept_[key >> (64 - kBits)] == key;
+    const std::uint64_t kept = kept_[key >> (64 - kBits)];
+    return ((kept ^ key) & ~kCount) == 0 ? static_cast<unsigned>(kept & kCount) : 0;
   }
   void remember(const Moment& moment) {
     const std::uint64_t key = key_of(moment);
-    kept_[key >> (64 - kBits)] = key;
+    const std::uint64_t before = times(moment);
+    kept_[key >> (64 - kBits)] = (key & ~kCount) | (before < kCount ? before + 1 : before);
   }
 
  private:
   // A step that converges has tens of misses, one that never will has thousands, which forget one another here.
   static constexpr unsigned kBits = 12;
+  static constexpr std::uint64_t kCount = 255;  // an entry's low bits
 
   // Two moments of one key would cost a place that is not the usual one: harmless.
   static std::uint64_t key_of(const Moment& moment) {

@@ -1,27 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // gapless_pad as a program uses it, through gapless.hpp: the library opens the kernels beside itself and they run on
 // the simulated device. What padding must give is in pad_test.cpp; here, that all of it arrives.
-#include <cuda_runtime_api.h>
-#include <dlfcn.h>
 #include <gtest/gtest.h>
 
 #include <cstdint>
-#include <cstdio>
 #include <vector>
 
 #include "gapless/gapless.hpp"
-#include "simcuda/gapless_sim.h"
+#include "simulation.hpp"
 
 namespace gapless {
 namespace {
-
-void* runtime = nullptr;
-
-template <typename Function>
-Function* find(void* library, const char* name) {
-  return reinterpret_cast<Function*>(dlsym(library, name));
-}
-#define RUNTIME(function) find<decltype(function)>(runtime, #function)
 
 using Longs = std::vector<std::int64_t>;
 
@@ -148,8 +137,7 @@ TEST_F(PaddingIntoBuffers, TooLongIsNamedAndLeasesNothing) {
 
 // The device sees whether the reader comes after the padding and the next padding after the reader.
 TEST_F(PaddingIntoBuffers, APipelineOverTwoStreams) {
-  const auto violations =
-      find<decltype(gapless_sim_violations)>(dlopen(GAPLESS_TEST_DRIVER, RTLD_NOW), "gapless_sim_violations");
+  const auto violations = kernels::find<decltype(gapless_sim_violations)>(kernels::driver, "gapless_sim_violations");
   const std::uint64_t before = violations();
   cudaStream_t copy = nullptr;
   cudaStream_t compute = nullptr;
@@ -170,27 +158,5 @@ TEST_F(PaddingIntoBuffers, APipelineOverTwoStreams) {
   }
 }
 
-// In this order: the loader then takes these for the libraries that gapless and its kernels need.
-bool load() {
-  void* const driver = dlopen(GAPLESS_TEST_DRIVER, RTLD_NOW | RTLD_GLOBAL);
-  if (driver == nullptr) return false;
-  if (find<decltype(gapless_sim_configure)>(driver,
-                                            "gapless_sim_configure")("size=1GiB,data=1,strict=1,completion=lazy") != 0)
-    return false;
-  runtime = dlopen(GAPLESS_TEST_RUNTIME, RTLD_NOW | RTLD_GLOBAL);
-  return runtime != nullptr;
-}
-
 }  // namespace
 }  // namespace gapless
-
-int main(int argc, char** argv) {
-  testing::InitGoogleTest(&argc, argv);
-  if (!gapless::load()) {
-    const char* const why = dlerror();
-    std::fprintf(stderr, "cannot load the libraries: %s\n",
-                 why != nullptr ? why : "the simulation refused its options");
-    return 2;
-  }
-  return RUN_ALL_TESTS();
-}

@@ -20,7 +20,13 @@ MIB = 1 << 20
 SMALL_PEAK = 1_500_000_000
 DEFAULT_RATIO = 1.0101
 RATIOS = {"wl_train_128": 1.0125, "wl_train_128_16": 1.0175, "adv_random": 1.015, "adv_varseq": 1.0115, "adv_checker3": 1.17,
-          "adv_pin": 1.35}
+          "adv_pin": 1.35,
+          # A granule made so that the loop settles (docs/adr/0006).
+          "lengths_bert_fixed": 1.0125,
+          # Just above the size from which whole granules are held to weigh nothing: measured, not wished.
+          "lengths_llama_fixed": 1.0185, "lengths_llama_multiple": 1.0245, "lengths_llama_longest": 1.0265}
+# Of the first 1 or 5 %: its first batches are short, and its peak is still to come.
+RATIOS_OF_PARTS = {"lengths_bert_longest": 1.018}
 # Driver calls in a step, from the fourth of the steps that are alike on; the number is its index. The first step of a training
 # loop (index 0) makes the optimizer's state, and the first interval of an unrolled snapshot is what lived before it: their requests
 # are others. From index 1 on the requests are the same to the byte, so the fourth of them has index 4.
@@ -37,7 +43,7 @@ def expandable_ratios(folder: pathlib.Path) -> dict[str, float]:
         return {row["name"]: float(row["expandable_reserved_over_live"]) for row in csv.DictReader(file, delimiter="\t")}
 
 
-def faults_of(result: dict, expandable: float | None, steady: bool) -> list[str]:
+def faults_of(result: dict, ratios: dict[str, float], expandable: float | None, steady: bool) -> list[str]:
     name = result["name"]
     if not result["completed"]:
         return [f"{name}: did not complete: {result.get('error')}"]
@@ -46,7 +52,7 @@ def faults_of(result: dict, expandable: float | None, steady: bool) -> list[str]
     if live < SMALL_PEAK:
         bar = 1.01 * live + 24 * MIB
     else:
-        bar = RATIOS.get(name, DEFAULT_RATIO) * live
+        bar = ratios.get(name, DEFAULT_RATIO) * live
     if reserved > bar:
         faults.append(f"{name}: reserved {reserved} over live {live} = {reserved / live:.5f}, bar {bar / live:.5f}")
     if result["violations"]:
@@ -97,8 +103,9 @@ def main() -> int:
     # The reference figures, and steps that are alike, are those of whole traces whose device is never behind.
     plain = not arguments.first and arguments.completion in ("eager", "lag:0")
     expandable = expandable_ratios(arguments.traces) if plain else {}
+    ratios = RATIOS | RATIOS_OF_PARTS if arguments.first else RATIOS
     for result in results:
-        faults += faults_of(result, expandable.get(result["name"]), plain)
+        faults += faults_of(result, ratios, expandable.get(result["name"]), plain)
     for fault in faults:
         print(fault)
     print(f"{len(results)} traces replayed, {len(faults)} faults")

@@ -149,7 +149,7 @@ TEST(Traces, AgreeWithTheIndex) {
     EXPECT_EQ(trace.ops.size(), events) << name;
     ++checked;
   }
-  EXPECT_EQ(checked, 33);
+  EXPECT_EQ(checked, 43);
 }
 
 }  // namespace
