@@ -78,6 +78,13 @@ class Device:
         """See docs/options.md."""
         self._check(self._core.gapless_set_option(self._allocator, name.encode(), value.encode()), f"option {name}")
 
+    def add_oom_hook(self, hook) -> None:
+        """`hook`, a ctypes function, is called at each OOM until it is removed; see gapless_add_oom_hook. Keep it alive."""
+        self._check(self._core.gapless_add_oom_hook(self._allocator, hook, None), "add_oom_hook")
+
+    def remove_oom_hook(self, hook) -> None:
+        self._check(self._core.gapless_remove_oom_hook(self._allocator, hook, None), "remove_oom_hook")
+
     def set_limit(self, limit: int | None) -> None:
         """At most `limit` bytes of physical memory from now on; None: no limit."""
         most = ctypes.c_size_t(-1).value if limit is None else limit
@@ -132,6 +139,8 @@ def _prototypes() -> ctypes.CDLL:
         ("gapless_forecast_step", [handle, ordinal, units, ctypes.POINTER(Forecast)]),
         ("gapless_last_oom", [handle, ordinal, ctypes.POINTER(OomRecord)]),
         ("gapless_set_option", [handle, ctypes.c_char_p, ctypes.c_char_p]),
+        ("gapless_add_oom_hook", [handle, ctypes.c_void_p, handle]),
+        ("gapless_remove_oom_hook", [handle, ctypes.c_void_p, handle]),
         ("gapless_set_limit", [handle, ordinal, ctypes.c_size_t]),
         ("gapless_warm_up", [handle, ordinal, ctypes.c_void_p, ctypes.c_size_t]),
     ):

@@ -62,7 +62,7 @@ class Evidence {
   const Failed* smallest_failed(const Situation& now) const;
   std::uint64_t usable(const Situation& now) const;
   void build();
-  std::uint64_t peak_of(std::uint64_t units, const Situation& now) const;
+  std::uint64_t peak_of(std::uint64_t units, const Situation& now, Aside aside) const;
   std::uint64_t most_units(const Situation& now, std::uint64_t above) const;
 
   std::vector<Good> good_;  // ascending by units, one for each

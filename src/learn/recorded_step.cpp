@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <string_view>
+#include <unordered_map>
 
 namespace gapless::learn {
 
@@ -14,14 +15,34 @@ bool in_optimizer(const engine::StepView& view, std::uint32_t time) {
   return after != view.phases.begin() && std::string_view(std::prev(after)->label).starts_with("optim");
 }
 
+bool lasts(const engine::StepView& view, std::uint32_t units) {
+  return units >= kTellingUnits && view.lasting_sizes != nullptr &&
+         std::binary_search(view.lasting_sizes->begin(), view.lasting_sizes->end(), units);
+}
+
+// Mixed precision works on copies of the parameters, half as large, and makes their gradients in that size first. So
+// where as many lives as two for each parameter's gradient have half its size, they are those; an activation of that
+// size, by chance, would make more of them.
+void mark_copies(const engine::StepView& view, RecordedStep& step) {
+  std::unordered_map<std::uint32_t, std::uint32_t> lives, gradients;
+  for (std::size_t i = 0; i < step.lives.size(); i++) {
+    const Life& life = step.lives[i];
+    if (is_older(life)) continue;
+    lives[life.units]++;
+    if (step.fixed[i] != Fixed::no && lasts(view, life.units)) gradients[life.units]++;
+  }
+  for (std::size_t i = 0; i < step.lives.size(); i++) {
+    const std::uint32_t units = step.lives[i].units;
+    if (step.fixed[i] != Fixed::no || lasts(view, units) || !lasts(view, 2 * units)) continue;
+    if (lives[units] <= 2 * gradients[2 * units]) step.fixed[i] = Fixed::by_size;
+  }
+}
+
 // Gradients and the optimizer's temporaries have the sizes of parameters. Activations may have them too, by chance or
 // because both are powers of two; what tells them apart is when they live: gradients until the step's end, temporaries
 // of the optimizer after the last activation has gone.
 void mark_fixed(const engine::StepView& view, RecordedStep& step) {
-  const auto lasting = [&](const Life& life) {
-    return life.units >= kTellingUnits && view.lasting_sizes != nullptr &&
-           std::binary_search(view.lasting_sizes->begin(), view.lasting_sizes->end(), life.units);
-  };
+  const auto lasting = [&](const Life& life) { return lasts(view, life.units); };
   std::uint32_t last_birth = 0;
   std::uint32_t last_activation = 0;
   for (const Life& life : step.lives) {
@@ -31,9 +52,14 @@ void mark_fixed(const engine::StepView& view, RecordedStep& step) {
   }
   step.fixed.reserve(step.lives.size());
   for (const Life& life : step.lives) {
-    bool fixed = is_older(life) || (survives(life) && !view.failed) || in_optimizer(view, life.birth);
-    if (!fixed && !view.failed && lasting(life)) fixed = life.death > last_birth || life.birth > last_activation;
-    step.fixed.push_back(fixed ? 1 : 0);
+    Fixed fixed = Fixed::no;
+    if (is_older(life) || (survives(life) && !view.failed) || in_optimizer(view, life.birth))
+      fixed = Fixed::by_time;
+    else if (!view.failed && lasting(life) && life.death > last_birth)
+      fixed = in_optimizer(view, last_birth) ? Fixed::by_time : Fixed::by_size;
+    else if (!view.failed && lasting(life) && life.birth > last_activation)
+      fixed = Fixed::by_size;
+    step.fixed.push_back(fixed);
   }
 }
 
@@ -50,6 +76,7 @@ RecordedStep record(const engine::StepView& view) {
   step.events = view.events;
   step.lives.assign(view.entries.begin(), view.entries.end());
   mark_fixed(view, step);
+  if (!view.failed) mark_copies(view, step);
   return step;
 }
 

@@ -15,6 +15,13 @@ using Life = engine::JournalEntry;
 // Blocks that say something of a step: kernels' arguments, scalars and counters are smaller.
 inline constexpr std::uint32_t kTellingUnits = 128;  // 64 KiB
 
+// What speaks against a life growing with the batch.
+enum class Fixed : std::uint8_t {
+  no,       // nothing
+  by_size,  // it has a parameter's, which an activation may have by chance
+  by_time   // it is there when no activation is
+};
+
 struct RecordedStep {
   std::uint64_t units = 0;  // size of the batch
   std::uint64_t number = 0;
@@ -25,7 +32,7 @@ struct RecordedStep {
   std::uint32_t events = 0;
   std::vector<Life> lives;  // in the order of their first event in the step
 
-  std::vector<char> fixed;  // [i]: nothing speaks for life i growing with the batch, and something against it
+  std::vector<Fixed> fixed;  // [i]: whether life i grows with the batch
 
   // What the step added for good: optimizer state, in the first one.
   std::uint64_t growth() const { return live_at_end > live_at_start ? live_at_end - live_at_start : 0; }

@@ -59,7 +59,7 @@ StepModel::StepModel(const RecordedStep& timeline)
     }
 }
 
-void StepModel::set_line(std::size_t life, double bytes, double units) {
+void StepModel::set_line(std::size_t life, double bytes, double units, bool measured) {
   const double here = bytes_[life];
   if (here == bytes) return set_fixed(life);
   // A size in proportion to the batch, as far as rounding lets one see: the larger of the two is rounded least.
@@ -69,10 +69,10 @@ void StepModel::set_line(std::size_t life, double bytes, double units) {
   const double small = this_is_larger ? bytes : here;
   const double small_units = this_is_larger ? units : origin_;
   if (std::abs(large * small_units / large_units - small) <= kUnit) {
-    lines_[life] = Line{large * origin_ / large_units, large / large_units, false};
+    lines_[life] = Line{large * origin_ / large_units, large / large_units, measured, false};
     return;
   }
-  lines_[life] = Line{here, (large - small) / (large_units - small_units), false};
+  lines_[life] = Line{here, (large - small) / (large_units - small_units), measured, false};
 }
 
 void StepModel::note_measured(double bytes) {
@@ -121,9 +121,11 @@ StepModel StepModel::from_attempt(const RecordedStep& good, const RecordedStep& 
     const bool seen = found != by_size.end();
     // An activation may have the size of a parameter: what was seen goes before what the size says. Where both kinds
     // were seen, each of many takes its share of the growth, so that their sum is right.
-    if (seen && found->second.growing > 0 && !survives(good.lives[i]) && !is_older(good.lives[i]))
-      model.set_line(i, found->second.expected(good.lives[i].units), static_cast<double>(failed.units));
-    else if (seen || good.fixed[i] != 0)
+    if (good.fixed[i] == Fixed::by_time)
+      model.set_fixed(i);
+    else if (seen && found->second.growing > 0)
+      model.set_line(i, found->second.expected(good.lives[i].units), static_cast<double>(failed.units), false);
+    else if (seen || good.fixed[i] == Fixed::by_size)
       model.set_fixed(i);
     else
       model.set_bound(i);
@@ -135,25 +137,28 @@ StepModel StepModel::from_attempt(const RecordedStep& good, const RecordedStep& 
 StepModel StepModel::from_one(const RecordedStep& good) {
   StepModel model(good);
   for (std::size_t i = 0; i < good.lives.size(); i++)
-    if (good.fixed[i] != 0)
+    if (good.fixed[i] != Fixed::no)
       model.set_fixed(i);
     else
       model.set_bound(i);
   return model;
 }
 
-std::uint64_t StepModel::peak(std::uint64_t units, std::uint64_t live_at_start, bool once) const {
+std::uint64_t StepModel::peak(std::uint64_t units, std::uint64_t live_at_start, bool once, Aside aside) const {
   const double away = static_cast<double>(units) - origin_;
   const bool grown = once && growth_ > 0 && live_at_start >= live_at_end_;
   double live = static_cast<double>(live_at_start);
   double peak = live;
+  double unmeasured = 0.0;
   for (const Event& event : events_) {
     if (grown && grown_[event.life] != 0) continue;
     const Line& line = lines_[event.life];
     const double exact = std::max(line.at_origin + line.slope * (line.bound ? std::max(away, 0.0) : away), 0.0);
     const double bytes = std::max(std::ceil(exact / kUnit - 1e-6), 1.0) * kUnit;
+    const double grown_by = line.measured ? 0.0 : std::max(bytes - bytes_[event.life], 0.0);
     live += event.birth ? bytes : -bytes;
-    peak = std::max(peak, live);
+    unmeasured += event.birth ? grown_by : -grown_by;
+    peak = std::max(peak, live + std::min(aside.share * unmeasured, aside.most));
   }
   return static_cast<std::uint64_t>(std::max(peak, 0.0));
 }

@@ -11,6 +11,12 @@
 
 namespace gapless::learn {
 
+// Room for what the model does not know of: this share of the growth that was not measured, and at most so many bytes.
+struct Aside {
+  double share;
+  double most;
+};
+
 class StepModel {
  public:
   // From two whole steps of different units, the smaller first. What has no counterpart stays as it is in `large`.
@@ -22,8 +28,9 @@ class StepModel {
   static StepModel from_one(const RecordedStep& good);
 
   // The live peak, in bytes, of a step of `units` that starts with `live_at_start` bytes. `once`: what the recorded
-  // step added for good is not made again by one that starts after it.
-  std::uint64_t peak(std::uint64_t units, std::uint64_t live_at_start, bool once = true) const;
+  // step added for good is not made again by one that starts after it. `aside` is added.
+  std::uint64_t peak(std::uint64_t units, std::uint64_t live_at_start, bool once = true,
+                     Aside aside = {0.0, 0.0}) const;
   // The share of the bytes whose line was measured.
   double measured() const { return measured_; }
 
@@ -31,18 +38,19 @@ class StepModel {
   struct Line {
     double at_origin = 0.0;  // bytes at `origin_` units
     double slope = 0.0;      // bytes a unit
-    bool bound = false;      // not measured: no smaller for fewer units
+    bool measured = true;    // false: what it grows by is inferred
+    bool bound = false;      // from above: no smaller for fewer units
   };
   struct Event {
     std::uint32_t life;
     bool birth;
   };
   explicit StepModel(const RecordedStep& timeline);
-  void set_fixed(std::size_t life) { lines_[life] = Line{bytes_[life], 0.0, false}; }
+  void set_fixed(std::size_t life) { lines_[life] = Line{bytes_[life], 0.0, true, false}; }
   // Nothing is known: as if it grew with the batch, and did not shrink with it.
-  void set_bound(std::size_t life) { lines_[life] = Line{bytes_[life], bytes_[life] / origin_, true}; }
+  void set_bound(std::size_t life) { lines_[life] = Line{bytes_[life], bytes_[life] / origin_, false, true}; }
   // Through the life's own size and `bytes` at `units`.
-  void set_line(std::size_t life, double bytes, double units);
+  void set_line(std::size_t life, double bytes, double units, bool measured = true);
   void note_measured(double bytes);
 
   double origin_;  // the units of the timeline

@@ -99,7 +99,9 @@ inline RecordedStep recorded(const Shape& shape, std::uint64_t units, std::uint6
   train_step(shape, units, calls);
   step.cut = failed;
   for (const Life& life : step.lives)
-    step.fixed.push_back(life.units == units_of(shape.parameter_bytes).count() || (survives(life) && !failed) ? 1 : 0);
+    step.fixed.push_back(survives(life) && !failed                               ? Fixed::by_time
+                         : life.units == units_of(shape.parameter_bytes).count() ? Fixed::by_size
+                                                                                 : Fixed::no);
   step.live_at_end = live;
   step.peak = peak;
   return step;
