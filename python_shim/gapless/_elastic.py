@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from . import _batches, _device, _oom_errors, _oom_page
+from . import _batches, _device, _oom_errors, _oom_moment, _oom_page, _private
 from ._rewind import Buffers, Rewind
 from ._sizing import Sizing, even, own_label
 
@@ -62,6 +62,8 @@ class Elastic:
         self._sizing: Sizing | None = None
         self._sequence = 0
         self._micro = 0
+        self._moment: dict = {}  # of the last failure
+        self._lines = _oom_moment.Lines()
         self.counts = Counts()
 
     def _device_of_parameters(self) -> torch.device:
@@ -86,7 +88,10 @@ class Elastic:
             size = sizing.begin(samples, per_sample)
             if self._agreement is not None:
                 size = max(1, min(samples, int(self._agreement.least(round(size * per_sample)) / per_sample)))
-            loss, smallest = self._until_it_fits(batch, samples, per_sample, size, sizing, rewind)
+            try:
+                loss, smallest = self._until_it_fits(batch, samples, per_sample, size, sizing, rewind)
+            finally:
+                self._lines.off()
             if loss is not None:
                 break
             # Not one sample fits.
@@ -102,6 +107,7 @@ class Elastic:
         if self._sizing is None:
             # Only now has CUDA been started for certain.
             self._sizing = Sizing(_device.behind(self._device), own_label("train"))
+            _oom_moment.watch(self._sizing.device)
         return self._sizing
 
     def _until_it_fits(self, batch, samples, per_sample, size, sizing, rewind):
@@ -119,13 +125,16 @@ class Elastic:
                     # The others wait in the collectives of this attempt: to begin another would not meet them.
                     raised.add_note("gapless: not done again in smaller pieces: there are several ranks, and no agreement= was given")
                     raise
+                record = sizing.device.last_oom()
+                if record is not None and record["sequence"] <= self._sequence:
+                    record = None
+                self._moment = _oom_moment.capture(raised, record, self._model, [self._optimizer])
                 error = raised
             # Outside of the except block the frames can be let go, and with them the attempt's tensors.
             _oom_errors.let_go(error)
             self.counts.failures += 1
-            record = sizing.device.last_oom()
-            if record is not None and record["sequence"] <= self._sequence:
-                record = None
+            # Should it fail again, the page can say which line holds what.
+            self._lines.on(sizing.device)
             failed_size = self._micro
             self._undo(rewind, live)
             self._tell(error, record, failed_size, samples)
@@ -195,6 +204,7 @@ class Elastic:
             else:
                 self._optimizer.step()
         except torch.OutOfMemoryError as error:
+            self._moment = _oom_moment.capture(error, self._sizing.device.last_oom(), self._model, [self._optimizer])
             # Some parameters may have moved already: doing the batch again would count it twice for them.
             error.add_note("gapless: this happened inside the optimizer's step, which is not repeated; the gradients are there. "
                            "Fewer samples would not help: its memory does not depend on the batch.")
@@ -230,7 +240,7 @@ class Elastic:
         """The whole page, where the run loses something."""
         record = self._sizing.device.last_oom()
         if record is not None and record["sequence"] > self._sequence:
-            text, _ = _oom_page.write(record, self._folder, model=self._model, optimizer=self._optimizer)
+            text, _ = _oom_page.write(record, self._folder, moment=self._moment, model=self._model, optimizers=[self._optimizer])
             print(text, file=sys.stderr, end="", flush=True)
 
     def _give_up(self, batch) -> None:
@@ -238,7 +248,8 @@ class Elastic:
         self._folder.mkdir(parents=True, exist_ok=True)
         rank = os.environ.get("RANK", "0")
         path = self._folder / f"gapless-set-aside-{rank}-{os.getpid()}-{self.counts.set_aside}.pt"
-        torch.save({"batch": batch, "steps_before": self.counts.steps, "time": time.time()}, path)
+        with open(path, "wb", opener=_private.opener) as file:
+            torch.save({"batch": batch, "steps_before": self.counts.steps, "time": time.time()}, file)
         self._report()
         text = f"gapless: one sample alone does not fit; the batch was written to {path}"
         print(text, file=sys.stderr, flush=True)
@@ -269,7 +280,7 @@ def elastic(step_fn: Callable[[Any], torch.Tensor], *, optimizer: torch.optim.Op
     scaler: a GradScaler. before_step: called between backward and the optimizer's step (clipping); gradients are unscaled.
     reduce(batch): a smaller form of a batch of which not one sample fits (a shorter maximum length), or None.
     on_unfit: 'stop' raises BatchDoesNotFit for such a batch, 'set_aside' goes on; it is written to `folder` either way, and with
-        it, or after an OOM in the optimizer's step, a report (text on stderr, JSON).
+        it, or after an OOM in the optimizer's step, a report (text on stderr, JSON, HTML).
     agreement: a gapless.Agreement when several ranks must take pieces of one size. Without it an OOM on one of several ranks is
         raised: the others wait in its collectives.
 

@@ -13,6 +13,8 @@ import torch
 from . import _device
 from ._abi import OomRecord
 
+# A record has its number only after the hooks were asked: which one it is these tell.
+_TELLING = ("step", "allocation_index", "requested_bytes", "live_bytes")
 _HOOK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(OomRecord))
 _GIVE_UP = 0
 _MOST_GROUPS = 10
@@ -24,7 +26,7 @@ class Watch:
 
     def __init__(self, device: "_device.Device") -> None:
         self._ordinal, self._device = device.ordinal, device
-        self.sequence, self.blocks = 0, []  # (address, bytes, line)
+        self.which, self.blocks = (), []  # (address, bytes, line)
         # ctypes takes the interpreter's lock for the call; the thread holds none of gapless's.
         self._hook = _HOOK(self._on_oom)
         device.add_oom_hook(self._hook)
@@ -33,7 +35,8 @@ class Watch:
 
     def _on_oom(self, _, record) -> int:
         try:
-            self.sequence, self.blocks = record.contents.sequence, list(_live(self._ordinal))
+            self.which = tuple(getattr(record.contents, name) for name in _TELLING)
+            self.blocks = list(_live(self._ordinal))
         except Exception:  # a report without groups is better than none
             self.blocks = []
         return _GIVE_UP
@@ -133,7 +136,7 @@ def capture(error: BaseException, record: dict | None, model, optimizers) -> dic
         return facts
     now["activations"] = max(0, record["live_bytes"] - sum(now.values()))
     one = _watches.get(record["device"])
-    if one is None or one.sequence != record["sequence"]:
+    if one is None or one.which != tuple(record[name] for name in _TELLING):
         return facts
     groups: dict[tuple, list] = collections.defaultdict(lambda: [0, ""])
     for address, size, line in one.blocks:

@@ -7,7 +7,7 @@ import pathlib
 
 import torch
 
-from . import _oom_html
+from . import _oom_html, _private
 
 GIB = 1 << 30
 SENTENCES = {
@@ -145,7 +145,7 @@ def write(record: dict, folder: str | os.PathLike, **about) -> tuple[str, pathli
     rank = os.environ.get("RANK", "0")
     path = pathlib.Path(folder) / f"gapless-oom-{rank}-{os.getpid()}-{record['device']}-{record['sequence']}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(facts, indent=1, default=str))
+    _private.write(path, json.dumps(facts, indent=1, default=str))
     html = path.with_suffix(".html")
-    html.write_text(_oom_html.page(facts, gib, NAMES), encoding="utf-8")
+    _private.write(html, _oom_html.page(facts, gib, NAMES))
     return text + f"  as JSON: {path}\n  as HTML: {html}\n", path

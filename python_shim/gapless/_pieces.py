@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from . import _device, _oom_errors, _oom_page
+from . import _device, _oom_errors, _oom_moment, _oom_page
 from ._rewind import Buffers, Rewind
 from ._sizing import Sizing, even, own_label
 
@@ -30,6 +30,8 @@ class Redone:
         self._done: list = []
         self._gradients = False  # of this step, so far
         self._micro, self._per_sample, self._why = 0, 1.0, ""
+        self._lines = _oom_moment.Lines()
+        _oom_moment.watch(self._sizing.device)
         self.failures = 0
 
     def begin(self, owner: object, number: int) -> None:
@@ -43,6 +45,12 @@ class Redone:
     def run(self, batch: Any, step: Callable[[Any, float | None], Any], optimizers: Callable[[], list]) -> Any:
         """What step(batch, most) returns; after an OOM the step's batches so far are done again, in smaller pieces. `most`: the
         units that the last failure left hope for. `optimizers`: for the report, where nothing is left to try."""
+        try:
+            return self._until_it_fits(batch, step, optimizers)
+        finally:
+            self._lines.off()
+
+    def _until_it_fits(self, batch, step, optimizers):
         most = None
         while True:
             sequence = self._sequence()
@@ -66,10 +74,12 @@ class Redone:
                 if self._micro <= 1:
                     raised.add_note(f"gapless: the batch was not cut into pieces: {self._why}" if self._why else
                                     "gapless: not even one sample fits")
-                    self._report(raised, record, optimizers)
+                    self._report(raised, record, optimizers())
                     raise
                 error = raised
             _oom_errors.let_go(error)
+            # Should it fail again, the page can say which line holds what.
+            self._lines.on(self._sizing.device)
             self.failures += 1
             self.model.zero_grad(set_to_none=True)
             self._gradients = False
@@ -132,9 +142,10 @@ class Redone:
         record = self._sizing.device.last_oom()
         return record["sequence"] if record else 0
 
-    def _report(self, error: BaseException, record: dict | None, optimizers) -> None:
+    def _report(self, error: BaseException, record: dict | None, optimizers: list) -> None:
         if record is None:
             return
-        text, path = _oom_page.write(record, self._folder, model=self.model, optimizer=next(iter(optimizers()), None))
+        moment = _oom_moment.capture(error, record, self.model, optimizers)
+        text, path = _oom_page.write(record, self._folder, moment=moment, model=self.model, optimizers=optimizers)
         print(text, file=sys.stderr, end="", flush=True)
         error.add_note(f"gapless: report: {path}")

@@ -10,7 +10,9 @@ namespace {
 // Two steps that start this close to each other start alike: a loss that is kept, a counter.
 constexpr std::uint64_t kSameStart = 4 * kMiB;
 constexpr std::size_t kMostFailed = 4;
-// Before any failure has shown what a step leaves unusable inside granules, this share of what it adds is set aside.
+// For what a step leaves unusable inside granules this share of what it adds is set aside. Of that, an attempt that
+// failed has shown as much as there was when it failed: from then on no more than a few granules.
+constexpr std::uint64_t kFewGranules = 16 * kMiB;
 constexpr std::uint64_t kReserveDivisor = 100;
 // What is not measured at another batch may run other kernels there, with temporaries that come at a threshold: a sum
 // over rows takes none for few of them and a buffer of thousands of times its result for more. The most seen was 4.5 %
@@ -93,10 +95,11 @@ const Evidence::Failed* Evidence::smallest_failed(const Situation& now) const {
 }
 
 std::uint64_t Evidence::usable(const Situation& now) const {
-  std::uint64_t usable = now.capacity;
   const Failed* const failed = smallest_failed(now);
-  if (failed != nullptr) return std::min(usable, failed->capacity);
-  return usable - std::min(usable, (usable - std::min(usable, now.live_at_start)) / kReserveDivisor);
+  const std::uint64_t usable = failed != nullptr ? std::min(now.capacity, failed->capacity) : now.capacity;
+  std::uint64_t aside = (usable - std::min(usable, now.live_at_start)) / kReserveDivisor;
+  if (failed != nullptr) aside = std::min(aside, kFewGranules);
+  return usable - aside;
 }
 
 void Evidence::build() {

@@ -61,9 +61,19 @@ def test_one_sample_too_many_for_the_device(tmp_path, capsys):
     gapless.set_limit(None)
     said = capsys.readouterr().err
     assert "out of memory on device 0" in said and "the limit set for this process" in said
-    assert "gradient checkpointing" in said
+    assert "gradient checkpointing" in said and "now  last good step" in said and "spike.py" not in said.split("where:")[0]
     (report,) = tmp_path.glob("*.json")
     found = json.loads(report.read_text())
+    assert ".py:" in found["line"], "where the request was made"
+    largest = found["groups"][0]
+    assert largest["bytes"] * largest["count"] >= found["groups"][-1]["bytes"] * found["groups"][-1]["count"]
+    assert any("transformers/" in group["line"] for group in found["groups"] if group["what"] == "activations"), "by Python line"
+    assert {row["what"] for row in found["table"]} == {"weights", "gradients", "optimizer state", "activations and temporaries"}
+    assert sum(row["now"] for row in found["table"]) == found["record"]["live_bytes"]
+    assert not torch._C._cuda_isHistoryEnabled(), "the lines are recorded after a failure only"
+    html = report.with_suffix(".html").read_text()
+    assert found["verdict"][1:] in html and "@media print" in html and "width=device-width" in html
+    assert "<script" not in html and "http" not in html and "url(" not in html, "it needs nothing else"
     assert found["consumers"]["weights"] == sum(p.numel() * 4 for p in set(model.parameters())) + sum(
         b.numel() * b.element_size() for b in model.buffers())
     assert [one["saves"] > 0 for one in found["levers"]]
