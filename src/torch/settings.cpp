@@ -19,11 +19,33 @@ namespace {
 
 using Config = c10::CachingAllocator::AcceleratorAllocatorConfig;
 
-// PyTorch has parsed `text` by now and would have raised for a bad one.
+// Each line once a process.
+void warn_once(const std::string& line) {
+  static std::mutex* const mutex = new std::mutex;
+  static auto* const said = new std::set<std::string>;
+  const std::lock_guard<std::mutex> lock(*mutex);
+  if (said->insert(line).second) std::fprintf(stderr, "gapless: %s\n", line.c_str());
+}
+
+// PyTorch has parsed `text` by now, would have raised for a bad one and has applied it. A key that only PyTorch knows
+// is no error of the user's, so it is said and no more; one of gapless's own that is wrong raises like PyTorch's.
 void forward(gapless_allocator* core, const std::string& text) {
   const gapless_status status = gapless_set_option(core, "pytorch_alloc_conf", text.c_str());
-  TORCH_CHECK_VALUE(status == GAPLESS_OK, "gapless: ", gapless_last_error());
-  warn_of_settings(core);
+  if (status == GAPLESS_OK) return warn_of_settings(core);
+  const std::string why = gapless_last_error();
+  TORCH_CHECK_VALUE(why.find("gapless_") == std::string::npos, "gapless: ", why);
+  warn_once("PyTorch's settings '" + text + "' have no effect on gapless: " + why);
+}
+
+// Not longer than what a configuration of the longest kind has to say.
+std::string notes_of(gapless_allocator* core) {
+  std::string notes(4096, '\0');
+  while (gapless_get_option(core, "notes", notes.data(), notes.size()) != GAPLESS_OK) {
+    if (notes.size() >= (size_t{16} << 20)) return {};
+    notes.resize(notes.size() * 4);
+  }
+  notes.resize(notes.find('\0'));
+  return notes;
 }
 
 }  // namespace
@@ -53,17 +75,12 @@ double configured_fraction() {
 }
 
 void warn_of_settings(gapless_allocator* core) {
-  char notes[4096];
-  if (gapless_get_option(core, "notes", notes, sizeof notes) != GAPLESS_OK) return;
-  static std::mutex* const mutex = new std::mutex;
-  static auto* const said = new std::set<std::string>;
-  const std::lock_guard<std::mutex> lock(*mutex);
-  std::istringstream lines(notes);
+  std::istringstream lines(notes_of(core));
   for (std::string line; std::getline(lines, line);) {
     // Strings set at run time are named by the option that takes them; users know them by what they are.
     constexpr std::string_view kOption = "pytorch_alloc_conf: ";
     if (line.compare(0, kOption.size(), kOption) == 0) line.erase(0, kOption.size());
-    if (said->insert(line).second) std::fprintf(stderr, "gapless: %s\n", line.c_str());
+    warn_once(line);
   }
 }
 
@@ -72,6 +89,7 @@ void follow_settings(gapless_allocator* core) {
   hook = [before = std::move(hook), core](const std::string& text) {
     const double fraction = configured_fraction();
     if (before) before(text);
+    if (TorchAllocator::existing()->handed_back()) return;  // nothing is served from `core`
     forward(core, text);
     if (configured_fraction() != fraction) TorchAllocator::existing()->limit_all_devices(configured_fraction());
   };

@@ -93,3 +93,14 @@ print(before == (option('roundup_power2_divisions'), option('memory_fraction')))
 """
     done = device.python(source, preload=True)
     assert (done.returncode, done.stdout.split()) == (0, ["raised"] * 3 + ["True"]), done.stdout + done.stderr
+
+
+def test_settings_after_handing_back_are_pytorch_s_alone(device):
+    source = USE + """
+torch._C._accelerator_setAllocatorSettings('roundup_power2_divisions:2,per_process_memory_fraction:0.5')
+tensor = torch.empty(5 << 20, dtype=torch.uint8, device='cuda')
+print(torch.cuda.memory_stats()['active_bytes.all.current'] >= 6 << 20)
+"""
+    done = device.python(source, preload=True, sim_config="virtual_memory=0")
+    assert (done.returncode, done.stdout.split()) == (0, ["True"]), done.stderr
+    assert len(warnings_of(done)) == 1, done.stderr  # that it is not installed
