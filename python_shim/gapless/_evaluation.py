@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Evaluation in pieces that fit. Its size is its own: what runs out of memory here never changes training."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from . import _batches, _device, _oom_errors
+from ._oom_page import gib
 from ._sizing import Sizing, even, own_label
 
 
@@ -52,8 +54,19 @@ class ElasticEvaluation:
             _oom_errors.let_go(error)
             self.failures += 1
             size = sizing.failed(count, per_sample, record if fresh else None)
+            self._explain(count, size, record if fresh else None)
         sizing.worked(size, per_sample)
         return results
+
+
+    def _explain(self, count: int, size: int, record: dict | None) -> None:
+        """Batches of evaluation are mostly larger than those of training, for no reason that anybody chose: what that costs here."""
+        cost = ""
+        if record is not None:
+            live = record["live_bytes"]
+            cost = f", which needs more than {gib(live + record['rounded_bytes'])} where {gib(live + record['largest_obtainable_bytes'])} can be had"
+        print(f"gapless: evaluation ran out of memory at {count} samples{cost}; it goes on with {size} at once. A batch size of that for "
+              "evaluation avoids the attempt; training is not changed.", file=sys.stderr, flush=True)
 
 
 def elastic_evaluation(function: Callable[[Any], Any], *, device, split: Callable[[Any, int, int], Any] | None = None,

@@ -9,7 +9,7 @@ import torch
 # Libraries that allocate inside a call and say something else when that fails. Believed only when gapless counted an OOM of its
 # own meanwhile: the same words have other causes.
 DISGUISES = ("CUDNN_STATUS_NOT_SUPPORTED", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED", "CUFFT_INTERNAL_ERROR",
-             "CUFFT_ALLOC_FAILED", "mha_graph.execute")
+             "CUFFT_ALLOC_FAILED", "mha_graph.execute", "Unable to find a valid cuDNN algorithm", "unable to find an engine")
 
 
 def is_oom(error: BaseException, counted: bool) -> bool:

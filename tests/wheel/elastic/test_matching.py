@@ -44,6 +44,12 @@ def test_rules(error, trainer):
     assert RULES[trainer](error)
 
 
+def test_lightning_itself(error):
+    memory = pytest.importorskip("lightning.pytorch.utilities.memory")
+    assert memory.is_cuda_out_of_memory(error)
+    assert memory.is_oom_error(error)
+
+
 def test_accelerate_itself(error):
     memory = pytest.importorskip("accelerate.utils.memory")
     assert memory.should_reduce_batch_size(error)

@@ -108,7 +108,7 @@ def test_trainer(capacity, tmp_path, accumulation):
     assert trainer.gapless.failures <= 1
 
 
-def test_evaluation_never_changes_training(capacity, tmp_path):
+def test_evaluation_never_changes_training(capacity, tmp_path, capsys):
     model = make()
     arguments = TrainingArguments(output_dir=str(tmp_path), per_device_eval_batch_size=BATCH, report_to=[], disable_tqdm=True,
                                   dataloader_pin_memory=False, prediction_loss_only=True)
@@ -120,6 +120,7 @@ def test_evaluation_never_changes_training(capacity, tmp_path):
     trainer.evaluate()
     first = trainer.gapless.evaluation_failures
     assert first <= 1
+    assert ("evaluation ran out of memory at 8 samples, which needs more than" in capsys.readouterr().err) == (first == 1)
     trainer.evaluate()
     assert trainer.gapless.evaluation_failures == first, "the size is learnt once"
     assert trainer.gapless.failures == 0

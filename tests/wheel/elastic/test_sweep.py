@@ -118,20 +118,33 @@ def same(model, other):
             torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12, msg=name)
 
 
-def test_every_allocation_of_a_step_in_turn():
+class Two:
+    """Lets no piece have more than two samples, as an agreement with a rank that has little room does."""
+
+    ranks = 1
+
+    def least(self, units):
+        return min(units, 2 * 9)
+
+
+@pytest.mark.parametrize("limits", [{}, {"agreement": Two()}], ids=["whole", "accumulating"])
+def test_every_allocation_of_a_step_in_turn(limits):
     reference = make()
     expected = plain(reference, batches())
     model, mirror = make(), Mirror()
     before = allocations()
-    train(model, batches(), mirror)
+    _, step = train(model, batches(), mirror, **limits)
     total = allocations() - before
+    assert step.counts.micro_batches == STEPS * (3 if limits else 1)
+    # In micro-batches every fifth; all of them in the full run.
+    stride = 5 if limits and not os.environ.get("GAPLESS_TEST_FULL") else 1
     same(model, reference)
     assert total > 60
     recovered = in_optimizer = 0
-    for n in range(1, total + 1):
+    for n in range(1, total + 1, stride):
         model = make()
         try:
-            losses, step = train(model, batches(), mirror, inject_at=n)
+            losses, step = train(model, batches(), mirror, inject_at=n, **limits)
         except torch.OutOfMemoryError as error:
             assert any("not repeated" in note for note in error.__notes__), n
             assert gapless.last_oom(0)["phase_label"] == "optimizer", n
@@ -142,8 +155,9 @@ def test_every_allocation_of_a_step_in_turn():
         assert int(model.seen) == 6 * STEPS, "each sample once"
         assert step.counts.steps == STEPS
         recovered += step.counts.failures
-    assert recovered + in_optimizer >= total - 3
-    assert recovered > total // 2 and in_optimizer > 0
+    tried = len(range(1, total + 1, stride))
+    assert recovered + in_optimizer >= tried - 3
+    assert recovered > tried // 2 and in_optimizer > 0
     del model, step
     assert mirror.live_blocks() < 10
 
