@@ -98,6 +98,8 @@ def test_probes_with_larger_batches_are_not_the_verdict(recorded):
 
 def test_evidence_is_of_two_sizes_and_one_width(recorded):
     assert [step.samples for step in question.evidence(recorded)] == [4, 8]
+    for near, sizes in ((1, [2, 4]), (3, [2, 4]), (4, [2, 4]), (5, [4, 8]), (100, [4, 8])):
+        assert [step.samples for step in question.evidence(recorded, near)] == sizes
     one = Recording()
     for samples, width in ((4, 16), (4, 16), (2, 8), (4, 16)):
         one.step(samples, width)
@@ -238,14 +240,15 @@ def test_a_script_that_takes_no_other_batch_is_left_to_itself():
 
 
 @pytest.mark.parametrize(("low", "high", "fits", "largest", "source", "tried"), [
-    (5, 6, {6}, 6, "verified", [6]), (5, 6, {5}, 5, "verified", [6, 5]), (90, 100, {92}, 92, "verified", [100, 95, 92]),
-    (0, 0, set(), 0, "forecast", []), (1, 1, set(), 0, "verified", [1])])
+    (5, 6, 6, 6, "verified", [6]), (5, 6, 5, 5, "verified", [6, 5]), (90, 100, 92, 92, "verified", [100, 95, 92, 93]),
+    (90, 100, 94, 93, "verified", [100, 95, 92, 93]), (0, 0, 0, 0, "verified", [1]), (0, 0, 1, 1, "verified", [1]), (1, 1, 0, 0, "verified", [1]),
+    (500, 510, 3, 499, "forecast", [510, 505, 502, 501, 500])])
 def test_the_largest_is_proven_downwards(recorded, low, high, fits, largest, source, tried):
     asker, found, asked = Scripted(), answer(recorded), []
 
     def try_one(size):
         asked.append(size)
-        return size in fits
+        return size <= fits
 
     asker._prove(found, low, high, try_one)
     assert (found.largest, found.largest_from) == (largest, source)

@@ -14,7 +14,7 @@ MIB = 1 << 20
 _SLACK, _PAGES = 1.02, 64 * MIB
 # Reading other values from the device may change the peak by this share before it counts as depending on them.
 _SAME = 0.005
-_PROOFS = 4  # runs that look for the largest micro-batch, at most
+_PROOFS = 5  # runs that look for the largest micro-batch, at most
 
 
 @dataclasses.dataclass
@@ -79,7 +79,7 @@ class Asker:
 
     def measure(self, command: list[str] | None = None) -> Answer:
         """One run with room for everything."""
-        plan: dict = {"sizes": ["own", "own", "longest", "small", "large"]}
+        plan: dict = {"sizes": ["own", "own", "longest", "small", "large", "double", "quadruple"]}
         note = ""
         try:
             outcome = self.run(ROOMY, plan, "measuring", command)
@@ -140,11 +140,15 @@ class Asker:
     # ---- the largest micro-batch
 
     def _largest(self, found: Answer) -> None:
-        pair = evidence(found.measured.run)
-        if pair is None:
+        steps = evidence(found.measured.run)
+        if steps is None:
             found.notes.append("the largest micro-batch is not known: --sweep NAME=V1,V2 with {NAME} in the command tells how its size is set")
             return
-        said = self.forecast(found, [found.measured.run.to_replay(step) for step in pair])
+        said = self.forecast(found, [found.measured.run.to_replay(step) for step in steps])
+        nearer = evidence(found.measured.run, said["most"][0])
+        if nearer != steps:
+            # Kernels and workspaces change with the batch: what was seen near the answer tells more.
+            said = self.forecast(found, [found.measured.run.to_replay(step) for step in nearer])
         low, high = said["most"]
         self._prove(found, low, high, lambda size: self._runs_at(size, found))
 
@@ -166,24 +170,26 @@ class Asker:
         return self.run(self.card, plan, f"micro-batch of {size} on {self.card.name}").fits
 
     def _prove(self, found: Answer, low: int, high: int, fits: Callable[[int], bool]) -> None:
-        """Runs sizes from the largest that the forecast allows downwards, until one fits."""
-        found.largest, found.largest_from = low, "forecast"
-        size = high
+        """Runs the largest size that the forecast allows; if it fails, smaller ones, until one fits and the one after the next does not."""
+        best, fails, size = 0, 0, max(high, 1)  # 0: none known
         for _ in range(_PROOFS):
-            if size == 0:
-                break
             try:
                 did = fits(size)
             except NoAnswer as error:
-                found.notes.append(f"a run at {size} ended otherwise than for memory, so that the largest is a forecast: {str(error).splitlines()[0]}")
-                return
-            if did:
-                found.largest, found.largest_from = size, "verified"
-                return
-            # Between what the forecast is sure of and what failed.
-            size = (low + size) // 2 if low < size - 1 else min(low, size - 1)
-        if size == 0 or found.largest == 0:
-            found.largest, found.largest_from = 0, "verified" if high else "forecast"
+                found.notes.append(f"a run at {size} ended otherwise than for memory: {str(error).splitlines()[0]}")
+                break
+            best, fails = (size, fails) if did else (best, size)
+            if best and (not fails or fails - best <= 2):
+                break
+            # Between what ran, or what the forecast is sure of, and what failed.
+            sure = best or low
+            size = (sure + fails) // 2 if sure < fails - 1 else fails - 1
+            if size == 0:
+                break
+        if best or fails == 1:
+            found.largest, found.largest_from = best, "verified"
+        else:
+            found.largest, found.largest_from = min(low, fails - 1) if fails else low, "forecast"
 
     # ---- a size that the command takes
 
@@ -263,16 +269,20 @@ def _steady(seen: Run) -> Step | None:
     return max(steps, key=lambda step: step.peak, default=None)
 
 
-def evidence(seen: Run) -> list[Step] | None:
-    """Two steps of different sizes and one width, the widest there is; None: there are none."""
+def evidence(seen: Run, near: int | None = None) -> list[Step] | None:
+    """Two steps of neighbouring sizes and one width, the widest there is: the largest two, or those around `near`, or the two next to it.
+    None: there are none."""
     steps = [step for step in seen.steps if _usable(step)]
     for width in sorted({step.width for step in steps}, reverse=True):
         by_size: dict[int, Step] = {}
         for step in steps:
             if step.width == width and (step.samples not in by_size or step.peak > by_size[step.samples].peak):
                 by_size[step.samples] = step
-        if len(by_size) >= 2:
-            return [by_size[size] for size in sorted(by_size)[-2:]]
+        sizes = sorted(by_size)
+        if len(sizes) >= 2:
+            above = len(sizes) - 1 if near is None else next((place for place, size in enumerate(sizes) if size >= near), len(sizes) - 1)
+            above = max(1, above)
+            return [by_size[sizes[above - 1]], by_size[sizes[above]]]
     return None
 
 

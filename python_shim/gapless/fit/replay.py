@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The project's forecast, asked about recorded steps: python -m gapless.fit.replay QUESTION ANSWER, on a simulated device.
+"""The project's forecast, asked about recorded steps: main() with the files QUESTION and ANSWER, on a simulated device.
 
 The steps are played to a gapless of their own, which learns from them as from a running program; PyTorch is not needed.
 QUESTION: {"steps": [as Run.to_replay gives them, of two sizes], "peaks": [units, ...], "rooms": [[bytes, with a reserve], ...]}
@@ -105,6 +105,3 @@ def main() -> int:
     pathlib.Path(sys.argv[2]).write_text(json.dumps(answer(question)), encoding="utf-8")
     return 0
 
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -144,8 +144,10 @@ def ask(question: dict, settings: Settings) -> dict:
         asked.write_text(json.dumps(question), encoding="utf-8")
         package = str(pathlib.Path(__file__).resolve().parents[2])
         environ = {key: value for key, value in os.environ.items() if key not in ("GAPLESS_CONF", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")}
-        environ |= {"PYTHONPATH": package, "GAPLESS_LIBRARY_DIR": str(_libraries.library_dir())}
-        command = on_device(ROOMY, "none", [sys.executable, "-m", "gapless.fit.replay", str(asked), str(answered)])
+        environ |= {"GAPLESS_LIBRARY_DIR": str(_libraries.library_dir())}
+        # Behind Python's own folders: what lies beside the package may have the name of a module of Python's.
+        program = f"import sys; sys.path.append({package!r}); from gapless.fit.replay import main; sys.exit(main())"
+        command = on_device(ROOMY, "none", [sys.executable, "-c", program, str(asked), str(answered)])
         done = subprocess.run(command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if done.returncode or not answered.exists():
             raise NoAnswer(f"the forecast failed: {(done.stderr or done.stdout).strip()[-500:]}")

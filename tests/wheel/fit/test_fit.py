@@ -131,8 +131,7 @@ def test_the_forecast_at_eight_times_the_batch(name, server):
         forecast, real, at = told["peaks"]["32"], steps[32].peak, 32
     else:
         steps = question.evidence(first)
-        at = 8 * steps[-1].samples
-        batch = 8 * int(first.facts["batch"])
+        at = batch = 8 * int(first.facts["batch"])
         told = run.ask({"steps": [first.to_replay(step) for step in steps], "peaks": [at], "rooms": []}, asker.settings)
         plan = {"sizes": [batch] * 3, "steps": 3, "batch": batch, "patience": 0}
         seen = asker.run(run.ROOMY, plan, "").run
@@ -166,11 +165,12 @@ def test_a_trainer_with_an_evaluation():
     assert found.evaluation.parts["optimizer"] > 0
     assert found.evaluation.parts["gradients"] == 0
     steps = question.evidence(found.measured.run)
-    assert [step.samples for step in steps] == [2, 4]
-    told = run.ask({"steps": [found.measured.run.to_replay(step) for step in steps], "peaks": [2, 4], "rooms": [[1 << 34, True]]},
+    assert [step.samples for step in steps] == [8, 16]
+    assert [step.samples for step in question.evidence(found.measured.run, 3)] == [2, 4]
+    told = run.ask({"steps": [found.measured.run.to_replay(step) for step in steps], "peaks": [8, 16], "rooms": [[1 << 34, True]]},
                    settings("bert_evaluation"))
-    assert told["peaks"]["4"] == pytest.approx(steps[1].peak, rel=0.001)
-    assert told["most"][0] > 4
+    assert told["peaks"]["16"] == pytest.approx(steps[1].peak, rel=0.001)
+    assert told["most"][0] > 16
 
 
 def test_the_doctor_looks_at_what_runs(capsys, monkeypatch):

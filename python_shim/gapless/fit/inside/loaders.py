@@ -100,7 +100,7 @@ class _Batches:
         return self._collate([self._loader.dataset[index] for index in self._take(size)])
 
     def _number(self, wanted) -> int:
-        """A size of the plan: a number, "own", or "small" and "large", the two that a forecast is made from."""
+        """A size of the plan: a number, "own", or one of those that a forecast is made from."""
         if isinstance(wanted, int):
             return wanted
         own = self._size if self._observer.plan.get("batch") is None else self._observer.plan["batch"]
@@ -108,7 +108,7 @@ class _Batches:
             return max(2, own // 2)
         if wanted == "large":
             return max(3, own)
-        return own
+        return {"double": 2, "quadruple": 4}.get(wanted, 1) * (max(2, own) if wanted in ("double", "quadruple") else own)
 
     def _take(self, count: int) -> list[int]:
         again = False

@@ -11,6 +11,7 @@ import os
 import pathlib
 import sys
 import time
+import weakref
 
 from . import imports, shapes
 
@@ -49,7 +50,7 @@ class Observer:
         self.evaluations = 0
         self.optimizers: list = []
         self.trained: set | None = None  # ids of what they train
-        self.last_mode = True
+        self.modes: list = []  # [(model, mode)] in the order of train() and eval()
         self.done = False
         self.reads = None
 
@@ -93,14 +94,27 @@ class Observer:
 
     def _wrap_train(self, torch) -> None:
         run = torch.nn.Module.train
+        inside = False  # of a call for the modules that it has
 
         def train(module, mode=True):
-            # Of a model that trains: a reference model in eval mode says nothing about the phase.
-            if any(parameter.requires_grad for parameter in module.parameters()):
-                self.last_mode = bool(mode)
-            return run(module, mode)
+            nonlocal inside
+            if inside:
+                return run(module, mode)
+            inside = True
+            try:
+                return run(module, mode)
+            finally:
+                inside = False
+                self.modes = [one for one in self.modes if one[0]() not in (None, module)] + [(weakref.ref(module), bool(mode))]
 
         torch.nn.Module.train = train
+
+    def _trains_now(self) -> bool:
+        """The last mode that was set for a model that an optimizer trains: that of a reference model says nothing."""
+        for module, mode in reversed(self.modes):
+            if (found := module()) is not None and self._trains(found):
+                return mode
+        return True
 
     def _wrap_call(self, torch) -> None:
         run = torch.nn.Module.__call__
@@ -127,7 +141,7 @@ class Observer:
 
         if self.in_evaluation or not torch.is_grad_enabled():
             return True
-        return self.backwards > 0 and not self.last_mode
+        return self.backwards > 0 and not self._trains_now()
 
     def _before_module(self, module, args, kwargs) -> None:
         import torch
