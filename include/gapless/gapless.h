@@ -212,6 +212,12 @@ GAPLESS_EXPORT gapless_status gapless_largest_available(gapless_allocator* alloc
  * fails as an allocation does. */
 GAPLESS_EXPORT gapless_status gapless_warm_up(gapless_allocator* allocator, int32_t device, gapless_stream stream, size_t bytes);
 
+/* Makes at most one granule of physical memory ahead of need: what the thread of the option background_creation does as
+ * long as it finds something to do, for programs that would rather choose the moments. A request that is being served
+ * meanwhile by another thread takes it; ahead of all requests at most a twentieth of what is reserved is made, and
+ * never beyond the option `slack`. *made: 1, or 0 when nothing was wanted or could be had; may be NULL. */
+GAPLESS_EXPORT gapless_status gapless_create_ahead(gapless_allocator* allocator, int32_t device, int32_t* made);
+
 /* ------------------------------------------------------------------ pools */
 
 /* Decides, for an allocation on `stream` by the calling thread, whether an open scope takes it. Called with no lock held. */

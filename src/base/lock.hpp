@@ -17,7 +17,7 @@ enum class Rank : std::uint8_t {
   process = 0,   // the list of the process's allocators; held across a fork
   registry = 1,  // one allocator's devices coming up, its options
   map = 2,       // serialises misses of one device; held across driver calls
-  events = 3,    // a device's pool of events
+  creator = 3,   // one device's handle that is being made ahead; held across that driver call
   fast = 4,      // hits, frees and counters of one device; never held across a driver call or a callback
   leaf = 5,      // lists that call nothing
 };
@@ -81,7 +81,7 @@ using FastLock = RankedLock<SpinThenSleepLock, Rank::fast>;
 using MapLock = RankedLock<std::mutex, Rank::map>;
 using ProcessLock = RankedLock<std::mutex, Rank::process>;
 using RegistryLock = RankedLock<std::mutex, Rank::registry>;
-using EventLock = RankedLock<std::mutex, Rank::events>;
+using CreatorLock = RankedLock<std::mutex, Rank::creator>;
 using LeafLock = RankedLock<std::mutex, Rank::leaf>;
 
 }  // namespace gapless::base

@@ -72,6 +72,15 @@ gapless_status gapless_warm_up(gapless_allocator* allocator, int32_t device, gap
                    [&](DeviceAllocator& one) { return bytes == 0 ? Status::ok : one.warm_up(stream, bytes); });
 }
 
+gapless_status gapless_create_ahead(gapless_allocator* allocator, int32_t device, int32_t* made) {
+  return on_device(allocator, device, [&](DeviceAllocator& one) {
+    bool any = false;
+    const Status status = one.create_ahead(any);
+    if (status == Status::ok && made != nullptr) *made = any ? 1 : 0;
+    return status;
+  });
+}
+
 gapless_status gapless_enable_peer(gapless_allocator* allocator, int32_t device, int32_t peer) {
   return on_device(allocator, device, [&](DeviceAllocator& one) {
     if (const Status status = allocator->engine->probe(peer); status != Status::ok) return status;

@@ -2,10 +2,12 @@
 // Allocating and freeing off the hit path: misses, and what the hit path leaves out.
 #include <cstdio>
 #include <mutex>
+#include <utility>
 
 #include "engine/device_allocator.hpp"
 #include "engine/pending.hpp"
 #include "engine/segments.hpp"
+#include "engine/sharing.hpp"
 
 namespace gapless::engine {
 
@@ -34,7 +36,32 @@ Status DeviceAllocator::climb(Request request, void** out) {
 
 Status DeviceAllocator::allocate_missed(driver::Stream stream, std::uint64_t bytes, Units size, void** out) {
   const auto size_class = static_cast<heap::SizeClass>(size > heap::kLargestSmall);
-  return climb(Request{stream, bytes, size, size_class, nullptr}, out);
+  Request request{stream, bytes, size, size_class, nullptr};
+  return size_class == heap::SizeClass::large ? allocate_shared(std::move(request), out)
+                                              : climb(std::move(request), out);
+}
+
+// A large block that the stream's own heap does not give: the hit path of streams that share a heap.
+Status DeviceAllocator::allocate_shared(Request request, void** out) {
+  state_.fast.lock();
+  const StreamHome* const home = find_home(state_, request.stream);
+  const heap::BlockId id = home != nullptr && home->shares && home->member != heap::kNoMember
+                               ? state_.group.heap()->heap.place(request.size)
+                               : heap::kNoBlock;
+  if (id == heap::kNoBlock) {
+    state_.fast.unlock();
+    return climb(std::move(request), out);
+  }
+  BackedHeap& heap = *state_.group.heap();
+  if (!ready(heap, id, *home)) return allocate_unbacked(request.stream, request.requested, request.size, heap, id, out);
+  heap::Block& block = state_.blocks[id];
+  hand_out(heap, id, home->member);
+  block.set_requested(request.requested);
+  state_.counters.on_alloc(heap::SizeClass::large, block.size, request.requested);
+  note_birth(state_, heap, id);
+  *out = reinterpret_cast<void*>(heap.address_of(id));
+  state_.fast.unlock();
+  return Status::ok;
 }
 
 // The fast lock is held; `block` is live and not counted.
@@ -44,7 +71,7 @@ Status DeviceAllocator::allocate_unbacked(driver::Stream stream, std::uint64_t b
     // Another miss is under way. A block that waits for it would hold places that it may need: put it back and queue.
     heap.heap.unplace(block);
     state_.fast.unlock();
-    return allocate_missed(stream, bytes, size, out);
+    return climb(Request{stream, bytes, size, heap.size_class(), nullptr}, out);
   }
   state_.fast.unlock();
   Granted granted;
@@ -88,13 +115,17 @@ Status DeviceAllocator::allocate_routed(driver::Stream stream, std::uint64_t byt
     BackedHeap* heap = nullptr;
     // A pool is asked on the slow path first whether the stream captures; from then on hits are hits.
     if (home != nullptr && !request.pool) heap = home->heaps[static_cast<std::size_t>(request.size_class)];
+    if (home != nullptr && !request.pool && home->shares && home->member != heap::kNoMember &&
+        request.size_class == heap::SizeClass::large)
+      heap = state_.group.heap();
     if (home != nullptr && request.pool && request.pool->captured && !request.pool->has_source)
       heap = request.pool->find(*home->stream, request.size_class);
     const bool try_it = heap != nullptr && !too_large && !request.injected;
     const heap::BlockId id = try_it ? heap->heap.place(request.size) : heap::kNoBlock;
     if (id != heap::kNoBlock) {
       heap::Block& block = state_.blocks[id];
-      if (heap->slots.backed(block.offset, block.size)) {
+      if (ready(*heap, id, *home)) {
+        if (heap->group != nullptr) hand_out(*heap, id, home->member);
         block.set_requested(bytes);
         state_.counters.on_alloc(request.size_class, block.size, bytes);
         if (state_.counters.any_pending()) state_.counters.follow_active_peak();
@@ -120,10 +151,11 @@ Status DeviceAllocator::deallocate_attended(BackedHeap& heap, heap::BlockId id) 
   note_block(s, GAPLESS_EVENT_FREE_REQUESTED, heap, id);
   note_death(s, heap, id);
   const bool forked = (s.attention.load(std::memory_order_relaxed) & kForked) != 0;
-  if ((block.flags & heap::kUsed) == 0 || forked) {
+  const bool shared = (block.flags & (heap::kShared | heap::kUsed)) == (heap::kShared | heap::kUsed);
+  if ((block.flags & heap::kUsed) == 0 || forked || (shared && note_member_uses(s, heap, id))) {
     static_cast<void>(take_uses(s, id));
     note_free_completed(s, heap, id);
-    heap.heap.free(id, heap.stream->epoch());
+    release_block(heap, id);
     s.fast.unlock();
     if (!forked) deliver(s);
     return Status::ok;

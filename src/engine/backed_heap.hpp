@@ -15,6 +15,7 @@ namespace gapless::engine {
 
 class DeviceAllocator;
 struct PrivatePool;
+class StreamGroup;
 
 // Records live as long as their device: threads may look at one that is being recycled, and ask it again under its
 // lock.
@@ -26,11 +27,12 @@ struct BackedHeap : vmm::RegionOwner {
   DeviceAllocator& device;
   heap::Heap heap;
   vmm::SlotTable slots;
-  vmm::SpaceId space = vmm::kNoSpace;  // kNoSpace: segments of a source, which never move
-  stream::StreamState* stream = nullptr;
-  PrivatePool* pool = nullptr;  // null: the default pool
-  bool orphan = false;          // its stream is finished: it is spare once it is empty
-  std::uint64_t last_miss = 0;  // of the device's misses; the least recently used heap is recycled first
+  vmm::SpaceId space = vmm::kNoSpace;     // kNoSpace: segments of a source, which never move
+  stream::StreamState* stream = nullptr;  // of a shared heap: the stream that made it, for reports only
+  StreamGroup* group = nullptr;           // the streams that share it; null: it is `stream`'s alone
+  PrivatePool* pool = nullptr;            // null: the default pool
+  bool orphan = false;                    // its stream is finished: it is spare once it is empty
+  std::uint64_t last_miss = 0;            // of the device's misses; the least recently used heap is recycled first
 
   struct Part {
     vmm::Reservation reservation;
@@ -47,7 +49,10 @@ struct StreamHome {
   driver::Stream handle = nullptr;
   std::uint64_t thread = 0;  // of a per-thread default stream
   stream::StreamState* stream = nullptr;
-  BackedHeap* heaps[2] = {nullptr, nullptr};  // by class
+  BackedHeap* heaps[2] = {nullptr, nullptr};  // by class; none for large blocks while they are shared
+  BackedHeap* aside = nullptr;                // its own heap for large blocks, while they are shared
+  bool shares = false;
+  heap::MemberId member = heap::kNoMember;  // of the device's group
 };
 
 }  // namespace gapless::engine

@@ -40,22 +40,31 @@ bool Backing::idle(HandleId id, BackedHeap*& heap, std::uint32_t& stamp) {
   return true;
 }
 
-bool Backing::usable(BackedHeap& heap, stream::StreamState& owner, std::uint32_t stamp, bool only_complete) {
-  if (StreamOrder::known_complete(owner, stamp)) return true;
-  // Work enqueued on the same stream comes after, whatever address it goes through.
-  return !only_complete || &owner == heap.stream;
+bool Backing::usable(const BackedHeap& owner, std::uint32_t slot, std::uint32_t stamp, bool only_complete) {
+  if (!only_complete) return true;
+  bool usable = true;
+  for_each_use(owner, slot, slot, stamp, [&](const stream::StreamState& stream, std::uint32_t epoch) {
+    // Work enqueued on the same stream comes after, whatever address it goes through.
+    usable = usable && (&stream == user_ || StreamOrder::known_complete(stream, epoch));
+  });
+  return usable;
 }
 
-void Backing::need_edge(BackedHeap& heap, stream::StreamState& owner, std::uint32_t stamp) {
-  if (StreamOrder::known_complete(owner, stamp)) return;
-  fresh_use_ = true;
-  if (&owner == heap.stream) return;
-  for (Edge& edge : edges_)
-    if (edge.stream == &owner) {
+void Backing::add_edge(std::vector<Edge>& edges, stream::StreamState& stream, std::uint32_t stamp) {
+  for (Edge& edge : edges)
+    if (edge.stream == &stream) {
       edge.stamp = std::max(edge.stamp, stamp);
       return;
     }
-  edges_.push_back(Edge{&owner, stamp});
+  edges.push_back(Edge{&stream, stamp});
+}
+
+void Backing::need_edges(const BackedHeap& owner, std::uint32_t slot, std::uint32_t stamp) {
+  for_each_use(owner, slot, slot, stamp, [&](stream::StreamState& stream, std::uint32_t epoch) {
+    if (StreamOrder::known_complete(stream, epoch)) return;
+    fresh_use_ = true;
+    if (&stream != user_) add_edge(edges_, stream, epoch);
+  });
 }
 
 void Backing::plan_slots(vmm::Transaction& transaction, BackedHeap& heap, Units offset, Units size,
@@ -79,14 +88,15 @@ void Backing::plan_slots(vmm::Transaction& transaction, BackedHeap& heap, Units 
     record.mark = mark;
     const bool available = !seen && !heap.slots.no_access(slot) &&
                            (record.listed || (record.active() && idle(id, owner, stamp) &&
-                                              usable(heap, *owner->stream, stamp, only_complete)));
+                                              usable(*owner, record.slot, stamp, only_complete)));
     if (available) {
-      if (owner != nullptr) need_edge(heap, *owner->stream, stamp);
+      if (owner != nullptr) need_edges(*owner, record.slot, stamp);
       transaction.reactivate(slot, id, stamp);
       rungs[kReactivated] += state_.granule;
     } else {
-      if (!StreamOrder::known_complete(*heap.stream, heap.slots.last_use(slot)))
-        conflict_stamp_ = std::max(conflict_stamp_, heap.slots.last_use(slot));
+      for_each_use(heap, slot, slot, heap.slots.last_use(slot), [&](stream::StreamState& stream, std::uint32_t epoch) {
+        if (!StreamOrder::known_complete(stream, epoch)) add_edge(conflicts_, stream, epoch);
+      });
       transaction.conflict(slot);
     }
   }
@@ -108,75 +118,14 @@ bool Backing::free_of_cost(BackedHeap& heap, Units offset, Units size) {
   return true;
 }
 
-void Backing::create(vmm::Transaction& transaction, std::uint64_t allowed, Rung rung) {
-  const driver::HandleProperties properties{state_.info.posix_handles, false, state_.info.gpu_direct_rdma};
-  while (transaction.missing() > 0 && allowed-- > 0 && !driver_full_) {
-    driver::Handle handle = 0;
-    const Result result = state_.ops.create(state_.device, state_.granule, properties, handle);
-    if (result != Result::ok) {
-      driver_full_ = true;
-      if (result != Result::out_of_memory) create_error_ = result;
-      return;
-    }
-    transaction.take_created(state_.ledger.add(handle));
-    rungs[rung] += state_.granule;
-    const std::lock_guard guard(state_.fast);
-    state_.physical += state_.granule;
-    state_.counters.creates++;
-  }
+bool Backing::connect() {
+  return std::all_of(edges_.begin(), edges_.end(),
+                     [&](const Edge& edge) { return state_.order.order_after(*user_, *edge.stream, edge.stamp); });
 }
 
-void Backing::add_victims(BackedHeap& heap, bool only_complete) {
-  const auto consider = [&](heap::BlockId id) {
-    const heap::Block& block = heap.heap.pool()[id];
-    const bool complete = StreamOrder::known_complete(*heap.stream, block.stamp);
-    if (only_complete && !complete) return;
-    std::uint32_t first, last;
-    heap.heap.whole_slots(id, first, last);
-    if (first < last)
-      victims_.push_back(
-          Victim{policy::victim_rank(block.size, complete), &heap, block.size, first, last, block.stamp});
-  };
-  const heap::Bins& bins = heap.heap.bins();
-  for (std::uint32_t bin = bins.next(heap::Bins::bin_of(heap.heap.slot_units())); bin != heap::Bins::kNone;
-       bin = bins.next(bin + 1))
-    for (heap::BlockId id = bins.head(bin); id != heap::kNoBlock; id = heap.heap.pool()[id].bin_next) consider(id);
-  // A span's last block owns the slot that it ends in even where it is shorter than a slot.
-  for (const heap::Span& span : heap.heap.spans())
-    if (span.last != heap::kNoBlock && heap.heap.pool()[span.last].is_free() &&
-        heap.heap.pool()[span.last].size < heap.heap.slot_units())
-      consider(span.last);
-}
-
-void Backing::steal(vmm::Transaction& transaction, BackedHeap& heap, bool others, bool only_complete) {
-  if (transaction.missing() == 0) return;
-  victims_.clear();
-  const std::lock_guard guard(state_.fast);
-  for (const auto& candidate : state_.heaps) {
-    if (candidate->space == vmm::kNoSpace || (candidate->stream == heap.stream) == others) continue;
-    add_victims(*candidate, only_complete);
-  }
-  // On its own stream nothing waits, so completion does not matter there; and a layout that depended on it would never
-  // converge.
-  const std::uint64_t relevant = others ? ~std::uint64_t{0} : ~std::uint32_t{0};
-  std::stable_sort(victims_.begin(), victims_.end(),
-                   [&](const Victim& a, const Victim& b) { return (a.rank & relevant) > (b.rank & relevant); });
-  for (const Victim& victim : victims_) {
-    for (std::uint32_t slot = victim.last; slot-- > victim.first && transaction.missing() > 0;) {
-      const HandleId id = victim.heap->slots.active(slot);
-      if (id == kNoHandle || victim.heap->slots.pinned(slot)) continue;
-      need_edge(heap, *victim.heap->stream, victim.stamp);
-      transaction.take_idle(id, victim.stamp);
-      rungs[others ? kOtherStreams : kSameStream] += state_.granule;
-    }
-    if (transaction.missing() == 0) return;
-  }
-}
-
-bool Backing::connect(BackedHeap& heap) {
-  for (const Edge& edge : edges_)
-    if (!state_.order.order_after(*heap.stream, *edge.stream, edge.stamp)) return false;
-  return true;
+bool Backing::wait_for_conflicts() {
+  return std::all_of(conflicts_.begin(), conflicts_.end(),
+                     [&](const Edge& edge) { return state_.order.host_wait(*edge.stream, edge.stamp); });
 }
 
 void Backing::undo(vmm::Transaction& transaction) {
@@ -209,14 +158,31 @@ void Backing::touch_neighbours(BackedHeap& heap, Units offset) {
       blocks[id].stamp = std::max(blocks[id].stamp, heap.stream->epoch());
 }
 
+// The same in a shared heap, slot by slot, those that were reached ahead of the block included. The handles are not
+// active yet.
+void Backing::start_slots(const vmm::Transaction& transaction, BackedHeap& heap, Units offset) {
+  const heap::Block& block = heap.heap.pool()[heap.heap.block_at(offset)];
+  const heap::MemberId member = heap.group->find(user_->key());
+  std::uint32_t last = heap.slots.slot_of(block.offset + block.size - Units(1));
+  if (!transaction.needed().empty()) last = std::max(last, transaction.needed().back());
+  for (std::uint32_t slot = heap.slots.slot_of(offset); slot <= last; slot++)
+    if (heap.slots.active(slot) == kNoHandle) heap.group->start(member, slot);
+}
+
 void Backing::commit(vmm::Transaction& transaction, BackedHeap& heap, Units offset) {
   const auto granule = static_cast<std::int64_t>(state_.granule);
   const std::lock_guard guard(state_.fast);
+  if (heap.group != nullptr)
+    start_slots(transaction, heap, offset);
+  else if (fresh_use_)
+    touch_neighbours(heap, offset);
   transaction.commit();
-  if (fresh_use_) touch_neighbours(heap, offset);
   Counters& counters = state_.counters;
-  for (const vmm::Transaction::Left& left : transaction.left())
-    counters.on_reserved_moved(state_.heap_of_space[left.space]->size_class(), heap.size_class(), granule);
+  for (const vmm::Transaction::Left& left : transaction.left()) {
+    const BackedHeap& owner = *state_.heap_of_space[left.space];
+    counters.on_reserved_moved(owner.size_class(), heap.size_class(), granule);
+    if (!mine(owner, heap)) state_.traffic.crossings++;
+  }
   counters.on_reserved(heap.size_class(), granule * static_cast<std::int64_t>(transaction.created()));
   if (heap.size_class() == heap::SizeClass::small)
     counters.on_reserved_moved(heap::SizeClass::large, heap::SizeClass::small,
@@ -230,7 +196,11 @@ void Backing::unmap_left(vmm::Transaction& transaction) {
   for (const vmm::Transaction::Left& left : transaction.left()) {
     BackedHeap& owner = *state_.heap_of_space[left.space];
     if (owner.slots.active(left.slot) != kNoHandle || owner.slots.mapped(left.slot) == kNoHandle) continue;
-    if (!state_.order.host_wait(*owner.stream, left.stamp)) continue;
+    bool over = true;
+    for_each_use(owner, left.slot, left.slot, left.stamp, [&](stream::StreamState& stream, std::uint32_t epoch) {
+      over = over && state_.order.host_wait(stream, epoch);
+    });
+    if (!over) continue;
     std::uint64_t calls = 0;
     static_cast<void>(vmm::unmap_slots(state_.ledger, state_.ops, left.space, left.slot, 1, state_.granule, calls));
   }
@@ -248,7 +218,7 @@ Backed Backing::attempt(vmm::Transaction& transaction, BackedHeap& heap, Units o
   retry = false;
   const RungBytes rungs_before = rungs;
   edges_.clear();
-  conflict_stamp_ = 0;
+  conflicts_.clear();
   fresh_use_ = false;
   driver_full_ = false;
   create_error_ = Result::ok;
@@ -262,20 +232,21 @@ Backed Backing::attempt(vmm::Transaction& transaction, BackedHeap& heap, Units o
     transaction.take_loose(id);
     rungs[kLoose] += state_.granule;
   }
+  take_ready(transaction);
   std::uint64_t physical, peak_live;
   {
     const std::lock_guard guard(state_.fast);
     physical = state_.physical;
     peak_live = std::max(state_.counters.peak_live(), state_.counters.live_bytes() + size.bytes());
   }
-  const std::uint64_t may =
-      policy::may_create(physical, peak_live, state_.options.slack + more_slack, state_.limit, state_.granule);
+  const std::uint64_t bound = policy::growth_bound(peak_live, state_.options.slack + more_slack, state_.limit);
+  const std::uint64_t may = policy::can_create(physical, bound, state_.granule);
   if (hopeless(transaction, may, only_complete)) {
     undo(transaction);
     rungs = rungs_before;
     return Backed::no_memory;
   }
-  create(transaction, may, kCreated);
+  create(transaction, bound, kCreated);
   steal(transaction, heap, false, only_complete);
   if (transaction.missing() == 0 && !only_complete) reach_ahead(transaction, heap, offset, size);
   steal(transaction, heap, true, only_complete);
@@ -285,7 +256,7 @@ Backed Backing::attempt(vmm::Transaction& transaction, BackedHeap& heap, Units o
       physical = state_.physical;
     }
     const std::uint64_t can = policy::can_create(physical, state_.limit, state_.granule);
-    if (!hopeless(transaction, can, only_complete)) create(transaction, can, kOverSlack);
+    if (!hopeless(transaction, can, only_complete)) create(transaction, state_.limit, kOverSlack);
   }
   if (transaction.missing() > 0) {
     undo(transaction);
@@ -295,14 +266,14 @@ Backed Backing::attempt(vmm::Transaction& transaction, BackedHeap& heap, Units o
         base::fail_driver("cuMemCreate", static_cast<int>(create_error_), state_.ops.result_name(create_error_)));
     return Backed::failed;
   }
-  if (!connect(heap)) {
+  if (!connect()) {
     // Some owner cannot be waited for now (it captures, or is gone): do with what is known to be over.
     undo(transaction);
     rungs = rungs_before;
     retry = !only_complete;
     return Backed::no_memory;
   }
-  if (conflict_stamp_ != 0 && !state_.order.host_wait(*heap.stream, conflict_stamp_)) {
+  if (!wait_for_conflicts()) {
     undo(transaction);
     rungs = rungs_before;
     return Backed::no_memory;
@@ -325,9 +296,10 @@ Backed Backing::attempt(vmm::Transaction& transaction, BackedHeap& heap, Units o
   return Backed::yes;
 }
 
-Backed Backing::back(BackedHeap& heap, Units offset, Units size, bool capturing) {
+Backed Backing::back(BackedHeap& heap, Units offset, Units size, stream::StreamState& user, bool capturing) {
+  user_ = &user;
   vmm::Transaction transaction(state_.ledger, state_.ops, state_.access_devices, state_.granule);
-  state_.order.poll(*heap.stream);
+  state_.order.poll(user);
   bool retry = false;
   Backed result = attempt(transaction, heap, offset, size, capturing, retry);
   if (retry) {
@@ -341,11 +313,17 @@ Backed Backing::back(BackedHeap& heap, Units offset, Units size, bool capturing)
   // Reactivations come in series and rarely end so: one event for many of them.
   const bool worth_an_event = transaction.moved() > 0 || state_.misses_begun % kMissesPerEvent == 0;
   if (!capturing && worth_an_event)
-    for (const vmm::Transaction::Left& left : transaction.left())
-      if (state_.heap_of_space[left.space]->stream == heap.stream) {
-        static_cast<void>(state_.order.close(*heap.stream, left.stamp));
-        break;
-      }
+    for (const vmm::Transaction::Left& left : transaction.left()) {
+      const BackedHeap& owner = *state_.heap_of_space[left.space];
+      std::uint32_t stamp = 0;
+      for_each_use(owner, left.slot, left.slot, left.stamp,
+                   [&](const stream::StreamState& stream, std::uint32_t epoch) {
+                     if (&stream == &user) stamp = epoch;
+                   });
+      if (stamp == 0) continue;
+      static_cast<void>(state_.order.close(user, stamp));
+      break;
+    }
   return result;
 }
 

@@ -23,9 +23,9 @@ class Backing {
  public:
   explicit Backing(DeviceState& state) : state_(state) {}
 
-  // Makes every slot under [offset, offset + size) of `heap` backed. Some block that is not free lies there. Under the
-  // map lock.
-  Backed back(BackedHeap& heap, Units offset, Units size, bool capturing);
+  // Makes every slot under [offset, offset + size) of `heap` backed, for work on `user`. Some block that is not free
+  // lies there. Under the map lock.
+  Backed back(BackedHeap& heap, Units offset, Units size, stream::StreamState& user, bool capturing);
 
   // Is the handle of an active slot idle (I4)? Under map and fast lock.
   bool idle(vmm::HandleId id, BackedHeap*& heap, std::uint32_t& stamp);
@@ -55,23 +55,29 @@ class Backing {
                  bool& retry);
   void plan_slots(vmm::Transaction& transaction, BackedHeap& heap, Units offset, Units size, bool only_complete);
   bool hopeless(const vmm::Transaction& transaction, std::uint64_t creations, bool only_complete);
-  void create(vmm::Transaction& transaction, std::uint64_t allowed, Rung rung);
+  void take_ready(vmm::Transaction& transaction);
+  void create(vmm::Transaction& transaction, std::uint64_t bound, Rung rung);
   void steal(vmm::Transaction& transaction, BackedHeap& heap, bool others, bool only_complete);
   void add_victims(BackedHeap& heap, bool only_complete);
   void reach_ahead(vmm::Transaction& transaction, BackedHeap& heap, Units offset, Units size);
-  bool usable(BackedHeap& heap, stream::StreamState& owner, std::uint32_t stamp, bool only_complete);
-  void need_edge(BackedHeap& heap, stream::StreamState& owner, std::uint32_t stamp);
-  bool connect(BackedHeap& heap);
+  bool mine(const BackedHeap& candidate, const BackedHeap& heap) const;
+  bool usable(const BackedHeap& owner, std::uint32_t slot, std::uint32_t stamp, bool only_complete);
+  void need_edges(const BackedHeap& owner, std::uint32_t slot, std::uint32_t stamp);
+  static void add_edge(std::vector<Edge>& edges, stream::StreamState& stream, std::uint32_t stamp);
+  bool connect();
+  bool wait_for_conflicts();
   void undo(vmm::Transaction& transaction);
   void commit(vmm::Transaction& transaction, BackedHeap& heap, Units offset);
   void touch_neighbours(BackedHeap& heap, Units offset);
+  void start_slots(const vmm::Transaction& transaction, BackedHeap& heap, Units offset);
   void unmap_left(vmm::Transaction& transaction);
 
   DeviceState& state_;
-  std::vector<Edge> edges_;
+  stream::StreamState* user_ = nullptr;
+  std::vector<Edge> edges_;      // what the user comes after
+  std::vector<Edge> conflicts_;  // what must be over before mappings go
   std::vector<Victim> victims_;
   std::vector<vmm::HandleId> created_;
-  std::uint32_t conflict_stamp_ = 0;
   bool fresh_use_ = false;  // some handle's last use is not known to be over
   bool driver_full_ = false;
   driver::Result create_error_ = driver::Result::ok;

@@ -12,6 +12,7 @@
 #include "engine/oom.hpp"
 #include "engine/pending.hpp"
 #include "engine/segments.hpp"
+#include "engine/sharing.hpp"
 #include "engine/trim.hpp"
 
 namespace gapless::engine {
@@ -38,10 +39,12 @@ DeviceAllocator::DeviceAllocator(Shared& shared, int device, const driver::Devic
 
 DeviceAllocator::~DeviceAllocator() {
   if ((state_.attention.load() & kForked) != 0) return;
+  state_.creator.stop();
   const RelaxedCapture relaxed(state_.ops);
   std::vector<std::shared_ptr<Scope>> ended;
   {
     const std::lock_guard map(state_.map);
+    list_ready(state_);
     settle_pending(state_, Settle::wait);
     static_cast<void>(wait_for_everything(state_));
     for (const auto& heap : state_.heaps)
@@ -58,6 +61,9 @@ DeviceAllocator::~DeviceAllocator() {
 
 void DeviceAllocator::set_options(const config::Options& options, bool first) {
   const std::lock_guard map(state_.map);
+  state_.creator.pause();
+  share_streams(state_, options.stream_sharing == config::Toggle::on ||
+                            (options.stream_sharing == config::Toggle::automatic && state_.sharing_switch.on()));
   const std::lock_guard guard(state_.fast);
   // Another option that changes leaves a limit that set_limit() gave.
   if (options.limit != state_.options.limit || options.memory_fraction != state_.options.memory_fraction)
@@ -99,6 +105,7 @@ void DeviceAllocator::prepare_fork() {
   // Several devices' locks at once, in the order of the devices: the only place where that happens. try_lock, since
   // ranks are meant for one device.
   while (!state_.map.try_lock()) std::this_thread::yield();
+  while (!state_.creator.step_lock().try_lock()) std::this_thread::yield();
   while (!state_.fast.try_lock()) std::this_thread::yield();
   while (!pools_.scopes_lock().try_lock()) std::this_thread::yield();
   while (!ladder_.oom_lock().try_lock()) std::this_thread::yield();
@@ -106,11 +113,15 @@ void DeviceAllocator::prepare_fork() {
 }
 
 void DeviceAllocator::after_fork(bool child) {
-  if (child) state_.raise(kForked);
+  if (child) {
+    state_.raise(kForked);
+    state_.creator.abandon_thread();
+  }
   state_.events.lock().unlock();
   ladder_.oom_lock().unlock();
   pools_.scopes_lock().unlock();
   state_.fast.unlock();
+  state_.creator.step_lock().unlock();
   state_.map.unlock();
 }
 
@@ -120,6 +131,7 @@ void DeviceAllocator::validate() {
   std::uint64_t live = 0;
   std::uint64_t pending = 0;
   state_.ledger.validate();
+  state_.group.validate();
   for (const auto& heap : state_.heaps) {
     heap->heap.validate();
     for (const heap::Span& span : heap->heap.spans())
@@ -132,7 +144,8 @@ void DeviceAllocator::validate() {
       }
   }
   GAPLESS_CHECK(1, "E1", live == state_.counters.live_bytes() && pending == state_.counters.pending_bytes());
-  GAPLESS_CHECK(1, "E1", state_.physical == static_cast<std::uint64_t>(state_.counters.reserved[GAPLESS_ALL].current));
+  const auto reserved = static_cast<std::uint64_t>(state_.counters.reserved[GAPLESS_ALL].current);
+  GAPLESS_CHECK(1, "E1", state_.physical == reserved + state_.creator.bytes_being_made());
 }
 
 }  // namespace gapless::engine

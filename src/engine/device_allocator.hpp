@@ -50,6 +50,7 @@ class DeviceAllocator {
   Status trim(gapless_pool_id pool, std::uint64_t keep, std::uint64_t& released);
   std::uint64_t largest_available();
   Status warm_up(driver::Stream stream, std::uint64_t bytes);
+  Status create_ahead(bool& made);
   Status enable_peer(int peer);
   Status forget_stream(driver::Stream stream);
 
@@ -80,6 +81,7 @@ class DeviceAllocator {
   GAPLESS_SLOW Status allocate_attended(driver::Stream stream, std::uint64_t bytes, void** out);
   Status allocate_routed(driver::Stream stream, std::uint64_t bytes, void** out);
   GAPLESS_SLOW Status allocate_missed(driver::Stream stream, std::uint64_t bytes, Units size, void** out);
+  GAPLESS_SLOW Status allocate_shared(Request request, void** out);
   GAPLESS_SLOW Status allocate_unbacked(driver::Stream stream, std::uint64_t bytes, Units size, BackedHeap& heap,
                                         heap::BlockId block, void** out);
   GAPLESS_SLOW Status deallocate_attended(BackedHeap& heap, heap::BlockId block);

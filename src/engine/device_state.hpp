@@ -18,9 +18,12 @@
 #include "driver/driver.hpp"
 #include "engine/backed_heap.hpp"
 #include "engine/counters.hpp"
+#include "engine/creator.hpp"
 #include "engine/hooks.hpp"
 #include "engine/injector.hpp"
 #include "engine/step_marks.hpp"
+#include "engine/stream_group.hpp"
+#include "policy/traffic.hpp"
 #include "stream/event_pool.hpp"
 #include "stream/stream_order.hpp"
 #include "vmm/ledger.hpp"
@@ -135,7 +138,12 @@ struct DeviceState {
   std::vector<std::uint32_t> unused_stream_ids;
   std::uint32_t stream_ids = 0;
   bool any_orphans = false;
+  bool sharing = false;  // new large blocks of the default pool go into the group's heap
+  StreamGroup group;     // its tables change under map and fast lock
+  policy::Traffic traffic;
+  policy::SharingSwitch sharing_switch;
   std::atomic<std::uint64_t> reserved_addresses{0};  // statistics read it without the lock
+  Creator creator{*this};
   std::uint64_t misses_begun = 0;
   std::uint64_t limit = ~std::uint64_t{0};
   std::vector<Farewell> farewells;

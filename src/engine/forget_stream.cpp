@@ -56,7 +56,7 @@ Status forget_stream(DeviceState& state, driver::Stream handle) {
   }
   if (home == nullptr) return Status::ok;
   if (!state.order.finish(*home->stream)) return base::fail(Status::driver, "no event can be recorded on the stream");
-  for (BackedHeap* const heap : home->heaps)
+  for (BackedHeap* const heap : {home->heaps[0], home->heaps[1], home->aside})
     if (heap != nullptr) heap->orphan = true;
   state.any_orphans = true;
   const auto at =

@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "engine/private_pools.hpp"
+#include "engine/sharing.hpp"
 
 namespace gapless::engine {
 
@@ -60,8 +61,8 @@ bool adopt(DeviceState& state, BackedHeap& heap, stream::StreamState& stream) {
 
 void unlink_from_home(DeviceState& state, BackedHeap& heap) {
   for (const auto& home : state.homes)
-    for (BackedHeap*& slot : home->heaps)
-      if (slot == &heap) slot = nullptr;
+    for (BackedHeap** const slot : {&home->heaps[0], &home->heaps[1], &home->aside})
+      if (*slot == &heap) *slot = nullptr;
 }
 
 BackedHeap* take_spare(DeviceState& state, stream::StreamState& stream, heap::SizeClass size_class) {
@@ -83,6 +84,7 @@ BackedHeap* take_over(DeviceState& state, stream::StreamState& stream, heap::Siz
     const std::lock_guard guard(state.fast);
     for (const auto& heap : state.heaps) {
       if (heap->size_class() != size_class || heap->pool != nullptr || heap->space == vmm::kNoSpace) continue;
+      if (heap->group != nullptr) continue;
       count++;
       if (heap->heap.empty() && (oldest == nullptr || heap->last_miss < oldest->last_miss)) oldest = heap.get();
     }
@@ -135,6 +137,7 @@ StreamHome& home_of(DeviceState& state, driver::Stream handle) {
   fresh->handle = key.handle;
   fresh->thread = key.thread;
   fresh->stream = state.streams.back().get();
+  fresh->shares = state.sharing;
   state.homes.push_back(std::move(fresh));
   index_homes(state);
   return *state.homes.back();
@@ -163,11 +166,13 @@ void reap_orphans(DeviceState& state) {
       retire_heap(state, *heap);
     }
   }
+  reap_members(state);
   for (std::size_t i = state.streams.size(); i-- > 0;) {
     stream::StreamState& stream = *state.streams[i];
     if (!stream.finished()) continue;
     left = true;
-    if (std::any_of(state.heaps.begin(), state.heaps.end(), [&](const auto& heap) { return heap->stream == &stream; }))
+    if (state.group.holds(stream) ||
+        std::any_of(state.heaps.begin(), state.heaps.end(), [&](const auto& heap) { return heap->stream == &stream; }))
       continue;
     state.order.forget(stream);
     for (const auto& other : state.streams) stream::StreamOrder::unlearn(*other, stream.id());
@@ -201,7 +206,8 @@ Status add_span(DeviceState& state, BackedHeap& heap, Units size) {
     const std::lock_guard guard(state.fast);
     const Units limit = from + units_of(reservation.bytes);
     region = state.shared.addresses->add(reservation.base, reservation.bytes, state.device, &heap, from);
-    added = region != nullptr && heap.slots.add_span(from, limit, reservation.base) && heap.heap.add_span(from, limit);
+    added = region != nullptr && (heap.group == nullptr || heap.group->grow_to(heap.slots.slot_of(limit))) &&
+            heap.slots.add_span(from, limit, reservation.base) && heap.heap.add_span(from, limit);
   }
   if (!added) {
     if (region != nullptr) state.shared.addresses->remove(region);

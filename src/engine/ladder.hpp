@@ -20,6 +20,8 @@ struct Request {
   heap::SizeClass size_class;
   std::shared_ptr<PrivatePool> pool;  // null: the default pool
   bool injected = false;              // it is to fail at first, whatever there is
+
+  bool fits() const { return requested <= size.bytes(); }  // no: larger than any block
 };
 
 struct Granted {
@@ -47,16 +49,22 @@ class Ladder {
  private:
   enum class Step { done, no_memory, failed };
   Step try_once(const Request& request, StreamHome& home, bool capturing, Granted& out);
+  Step try_in(const Request& request, StreamHome& home, BackedHeap* shared, bool capturing, Granted& out);
   Step place(const Request& request, StreamHome& home, BackedHeap*& heap, heap::BlockId& block);
-  Step back_or_take_back(const Request& request, BackedHeap& heap, heap::BlockId block, bool capturing, Granted& out);
-  Step lend(const Request& request, BackedHeap& heap, heap::BlockId block, Granted& out);
+  Step back_or_take_back(const Request& request, StreamHome& home, BackedHeap& heap, heap::BlockId block,
+                         bool capturing, Granted& out);
+  Step lend(const Request& request, StreamHome& home, BackedHeap& heap, heap::BlockId block, Granted& out);
   std::optional<Moment> moment_of(const Request& request, BackedHeap& heap, heap::BlockId block);
   bool step_aside(const Request& request, BackedHeap& heap, heap::BlockId block, Granted& out);
-  Step try_other_places(const Request& request, BackedHeap& heap, bool capturing, Granted& out);
+  Step try_other_places(const Request& request, StreamHome& home, BackedHeap& heap, bool capturing, Granted& out);
   Step try_pools_on_oom(const Request& request, StreamHome& home, Granted& out);
   Step grow_from_source(const Request& request, std::unique_lock<base::MapLock>& map, Granted& out);
   void grant(const Request& request, BackedHeap& heap, heap::BlockId block, Granted& out);
+  Step try_rungs(const Request& request, bool capturing, std::unique_lock<base::MapLock>& map, Granted& out);
   Status climb_locked(const Request& request, std::unique_lock<base::MapLock>& map, Granted& out);
+  bool ask_hooks(const Request& request, bool capturing, std::uint32_t attempt, std::unique_lock<base::MapLock>& map,
+                 gapless_oom_record& record);
+  Status give_up(gapless_oom_record& record);
   void fill_record(const Request& request, bool capturing, gapless_oom_record& record);
 
   DeviceState& state_;
@@ -64,6 +72,7 @@ class Ladder {
   Backing backing_;
   RecurringMisses recurring_;
   Status failure_ = Status::ok;
+  bool unordered_ = false;  // a place of the shared heap was given up since its last uses cannot be ordered now
   base::LeafLock oom_lock_;
   gapless_oom_record last_oom_{};
   bool any_oom_ = false;

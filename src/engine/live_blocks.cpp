@@ -17,7 +17,7 @@ Status DeviceAllocator::record_stream(const vmm::Region& region, std::uint64_t a
   if (id == heap::kNoBlock || state_.blocks[id].state != heap::BlockState::live) return unknown_pointer(address);
   const stream::StreamKey key = stream::key_of(stream);
   // The heap's own stream orders reuse by itself, also for a block that was lent away.
-  if (!(key == heap->stream->key())) add_use(state_, id, key);
+  if (!(key == stream_of(*heap, id).key())) add_use(state_, id, key);
   return Status::ok;
 }
 
@@ -36,7 +36,7 @@ Status DeviceAllocator::block_of(const vmm::Region& region, std::uint64_t addres
   out.device = state_.device;
   out.is_small = heap->size_class() == heap::SizeClass::small ? 1 : 0;
   out.stream = (block.flags & heap::kLent) != 0 ? state_.uses[state_.blocks.note(id).uses].front().stream.handle
-                                                : heap->stream->handle();
+                                                : stream_of(*heap, id).handle();
   out.cookie = (block.flags & heap::kCookie) != 0 ? state_.blocks.note(id).cookie : 0;
   // The contiguous backed range around it.
   std::uint32_t first = heap->slots.slot_of(block.offset);

@@ -48,6 +48,7 @@ void DeviceAllocator::reset_accumulated() {
 
 void DeviceAllocator::set_limit(std::uint64_t bytes) {
   const std::lock_guard guard(state_.map);
+  state_.creator.pause();
   state_.limit = bytes;
 }
 
@@ -83,6 +84,14 @@ Status DeviceAllocator::warm_up(driver::Stream stream, std::uint64_t bytes) {
   if (status != Status::ok || block == nullptr) return status;
   const vmm::Region* const region = state_.shared.addresses->find(reinterpret_cast<std::uint64_t>(block));
   return deallocate(*region, reinterpret_cast<std::uint64_t>(block));
+}
+
+Status DeviceAllocator::create_ahead(bool& made) {
+  if ((state_.attention.load(std::memory_order_relaxed) & kForked) != 0)
+    return base::fail(Status::unsupported, "CUDA cannot be used in a forked child process");
+  const RelaxedCapture relaxed(state_.ops);
+  made = state_.creator.step();
+  return Status::ok;
 }
 
 Status DeviceAllocator::forget_stream(driver::Stream stream) {

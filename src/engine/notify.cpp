@@ -38,11 +38,7 @@ class Delivery {
   Shared& shared_;
 };
 
-}  // namespace
-
-void note_event(DeviceState& state, gapless_event_kind kind, const BackedHeap& heap, std::uint64_t address,
-                std::uint64_t bytes, std::uint64_t cookie) {
-  if ((state.attention.load(std::memory_order_relaxed) & kListening) == 0) return;
+gapless_event event_of(DeviceState& state, gapless_event_kind kind, std::uint64_t address, std::uint64_t bytes) {
   gapless_event event{};
   event.struct_size = sizeof event;
   event.kind = kind;
@@ -50,10 +46,27 @@ void note_event(DeviceState& state, gapless_event_kind kind, const BackedHeap& h
   event.sequence = ++state.event_sequence;
   event.address = address;
   event.bytes = bytes;
+  event.requested_bytes = bytes;
+  return event;
+}
+
+}  // namespace
+
+void note_event(DeviceState& state, gapless_event_kind kind, const BackedHeap& heap, std::uint64_t address,
+                std::uint64_t bytes, std::uint64_t cookie) {
+  if ((state.attention.load(std::memory_order_relaxed) & kListening) == 0) return;
+  gapless_event event = event_of(state, kind, address, bytes);
   event.stream = heap.stream->handle();
   if (heap.pool != nullptr) event.pool = heap.pool->id;
   event.cookie = cookie;
-  event.requested_bytes = bytes;
+  outbox.events.push_back(event);
+}
+
+void note_oom(DeviceState& state, const gapless_oom_record& record) {
+  if ((state.attention.load(std::memory_order_relaxed) & kListening) == 0) return;
+  gapless_event event = event_of(state, GAPLESS_EVENT_OOM, record.driver_free_bytes, record.rounded_bytes);
+  event.stream = record.stream;
+  event.pool = record.pool;
   outbox.events.push_back(event);
 }
 
@@ -63,6 +76,7 @@ void note_block(DeviceState& state, gapless_event_kind kind, BackedHeap& heap, h
   const std::uint64_t cookie = (block.flags & heap::kCookie) != 0 ? heap.heap.pool().note(id).cookie : 0;
   note_event(state, kind, heap, heap.address_of(id), block.size.bytes(), cookie);
   outbox.events.back().requested_bytes = block.requested();
+  if ((block.flags & heap::kShared) != 0) outbox.events.back().stream = stream_of(heap, id).handle();
 }
 
 void note_free_completed(DeviceState& state, BackedHeap& heap, heap::BlockId id) {
@@ -75,12 +89,12 @@ void note_free_completed(DeviceState& state, BackedHeap& heap, heap::BlockId id)
 
 void note_birth(DeviceState& state, BackedHeap& heap, heap::BlockId id) {
   if ((state.attention.load(std::memory_order_relaxed) & kJournal) != 0)
-    state.journal->on_alloc(state.blocks, id, state.blocks[id].size, heap.stream->id());
+    state.journal->on_alloc(state.blocks, id, state.blocks[id].size, stream_of(heap, id).id());
 }
 
 void note_death(DeviceState& state, BackedHeap& heap, heap::BlockId id) {
   if ((state.attention.load(std::memory_order_relaxed) & kJournal) != 0)
-    state.journal->on_free(state.blocks, id, state.blocks[id].size, heap.stream->id());
+    state.journal->on_free(state.blocks, id, state.blocks[id].size, stream_of(heap, id).id());
 }
 
 void note_cookie_released(std::uint64_t cookie) {

@@ -10,6 +10,7 @@ namespace gapless::engine {
 // Under the fast lock. No-ops while nobody listens (and, for freed blocks, no cookie is held).
 void note_event(DeviceState& state, gapless_event_kind kind, const BackedHeap& heap, std::uint64_t address,
                 std::uint64_t bytes, std::uint64_t cookie);
+void note_oom(DeviceState& state, const gapless_oom_record& record);
 void note_block(DeviceState& state, gapless_event_kind kind, BackedHeap& heap, heap::BlockId block);
 // The block's memory becomes free for reuse: its cookie is let go.
 void note_free_completed(DeviceState& state, BackedHeap& heap, heap::BlockId block);

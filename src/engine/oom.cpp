@@ -83,13 +83,6 @@ std::string oom_text(const gapless_oom_record& record) {
          size_text(record.driver_free_bytes) + " of " + size_text(record.driver_total_bytes) + ")";
 }
 
-void note_oom(DeviceState& state, driver::Stream stream, const gapless_oom_record& record) {
-  BackedHeap* any = nullptr;
-  for (const auto& heap : state.heaps)
-    if (heap->stream->handle() == stream) any = heap.get();
-  if (any != nullptr) note_event(state, GAPLESS_EVENT_OOM, *any, record.driver_free_bytes, record.rounded_bytes, 0);
-}
-
 Status wait_for_everything(DeviceState& state) {
   std::vector<stream::StreamState*> unreachable;
   bool captures = false;

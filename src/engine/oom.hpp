@@ -13,7 +13,6 @@ namespace gapless::engine {
 void describe_oom(DeviceState& state, bool capturing, gapless_oom_record& record);
 // One sentence with its numbers.
 std::string oom_text(const gapless_oom_record& record);
-void note_oom(DeviceState& state, driver::Stream stream, const gapless_oom_record& record);
 
 // The host waits for the last use of everything freed, so that it is known to be idle. Under the map lock. Errors,
 // after what could be waited for: IN_CAPTURE, DRIVER.

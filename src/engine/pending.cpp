@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "engine/notify.hpp"
+#include "engine/sharing.hpp"
 
 namespace gapless::engine {
 
@@ -53,23 +54,25 @@ void record_deferred(DeviceState& state, PendingFree& pending) {
   for (const Use& use : uses) record(state, pending, use);
 }
 
-// The heap's stream waits for the events: what is enqueued on it later comes after.
+// The block's stream waits for the events: what is enqueued on it later comes after.
 bool order(DeviceState& state, BackedHeap& heap, const PendingFree& pending) {
-  if (!pending.deferred.empty() || pending.needs_device || !state.order.reachable(*heap.stream) ||
-      captures(state, heap.stream->handle()))
+  const stream::StreamState& waiter = stream_of(heap, pending.block);
+  if (!pending.deferred.empty() || pending.needs_device || !state.order.reachable(waiter) ||
+      captures(state, waiter.handle()))
     return false;
   for (const driver::Event event : pending.events)
-    if (state.ops.stream_wait_event(state.device, heap.stream->handle(), event) != Result::ok) return false;
+    if (state.ops.stream_wait_event(state.device, waiter.handle(), event) != Result::ok) return false;
   return true;
 }
 
 // Under the fast lock.
-void finish(DeviceState& state, const PendingFree& pending, std::uint32_t stamp) {
+void finish(DeviceState& state, const PendingFree& pending) {
   const heap::Block& block = pending.heap->heap.pool()[pending.block];
   GAPLESS_CHECK(1, "E3", block.state == heap::BlockState::pending);
   state.counters.on_pending(pending.heap->size_class(), block.size, -1);
   note_free_completed(state, *pending.heap, pending.block);
-  pending.heap->heap.free(pending.block, stamp);
+  // Other streams are done with it, or waited for; its own stream's last use is what it is stamped with.
+  release_block(*pending.heap, pending.block);
 }
 
 void give_events(DeviceState& state, const PendingFree& pending) {
@@ -118,7 +121,7 @@ void begin_pending(DeviceState& state, BackedHeap& heap, heap::BlockId block, st
     {
       const std::lock_guard guard(state.fast);
       state.counters.wait_edges++;
-      finish(state, pending, heap.stream->epoch());
+      finish(state, pending);
     }
     give_events(state, pending);
     return;
@@ -162,8 +165,7 @@ void poll_pending(DeviceState& state) {
     if (!state.pending.empty() && state.pending.front().id == id && over) {
       const PendingFree done = std::move(state.pending.front());
       state.pending.pop_front();
-      // Other streams are done with it; its own stream's last use is what the stamp says.
-      finish(state, done, done.heap->stream->epoch());
+      finish(state, done);
       for (const driver::Event event : events) state.events.give(event);
       if (state.pending.empty()) state.lower(kPendingFrees);
       continue;
@@ -207,7 +209,7 @@ std::size_t settle_pending(DeviceState& state, Settle how, Result* failure) {
     }
     {
       const std::lock_guard guard(state.fast);
-      finish(state, pending, pending.heap->stream->epoch());
+      finish(state, pending);
     }
     give_events(state, pending);
     settled++;

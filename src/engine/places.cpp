@@ -132,10 +132,11 @@ IdleBytes idle_bytes(DeviceState& state, bool only_complete) {
   for (const auto& heap : state.heaps) {
     if (heap->space == vmm::kNoSpace) continue;
     for_each_free(heap->heap, 0, [&](heap::BlockId id) {
-      if (only_complete && !stream::StreamOrder::known_complete(*heap->stream, heap->heap.pool()[id].stamp)) return;
       std::uint32_t low, high;
       heap->heap.whole_slots(id, low, high);
-      for (std::uint32_t slot = low; slot < high && slot < heap->slots.slots(); slot++)
+      high = std::min(high, heap->slots.slots());
+      if (low >= high || (only_complete && !known_over(*heap, low, high - 1, heap->heap.pool()[id].stamp))) return;
+      for (std::uint32_t slot = low; slot < high; slot++)
         if (heap->slots.ok(slot)) (heap->slots.pinned(slot) ? idle.pinned : idle.free) += state.granule;
     });
   }
@@ -178,7 +179,8 @@ std::uint64_t obtainable_granules(DeviceState& state, bool only_complete) {
   const std::lock_guard guard(state.fast);
   const std::uint64_t limit_room = state.limit > state.physical ? state.limit - state.physical : 0;
   const std::uint64_t room = known ? std::min<std::uint64_t>(limit_room, memory.free_bytes) : limit_room;
-  return idle_bytes(state, only_complete).free / state.granule + state.ledger.loose() + room / state.granule;
+  return idle_bytes(state, only_complete).free / state.granule + state.ledger.loose() + state.creator.handles() +
+         room / state.granule;
 }
 
 }  // namespace gapless::engine

@@ -13,7 +13,6 @@
 
 namespace gapless::engine {
 
-using stream::StreamOrder;
 using vmm::HandleId;
 using vmm::kNoHandle;
 
@@ -21,7 +20,7 @@ namespace {
 constexpr std::uint32_t kMostAhead = 16;  // 8 save nearly as much, and beyond 32 hardly more is saved
 }
 
-// After steal() from the heap's own stream: `victims_` are that stream's.
+// After steal() from the heaps that the user's stream is used to: `victims_` lie there.
 void Backing::reach_ahead(vmm::Transaction& transaction, BackedHeap& heap, Units offset, Units size) {
   const std::uint32_t last = heap.slots.slot_of(offset + size - Units(1));
   // A pool's granules may be pinned one by one; and only a run that goes on saves a call.
@@ -62,7 +61,7 @@ void Backing::reach_ahead(vmm::Transaction& transaction, BackedHeap& heap, Units
     // What comes home for nothing may wait, and for what is not over nobody waits ahead of time.
     if (mapped != kNoHandle &&
         ((state_.ledger[mapped].active() && idle(mapped, owner, stamp)) || state_.ledger[mapped].listed ||
-         !StreamOrder::known_complete(*heap.stream, heap.slots.last_use(slot))))
+         !known_over(heap, slot, slot, heap.slots.last_use(slot))))
       return;
     const HandleId id = next_victim();
     if (id == kNoHandle) return;
@@ -70,7 +69,7 @@ void Backing::reach_ahead(vmm::Transaction& transaction, BackedHeap& heap, Units
       transaction.need(slot);
     else
       transaction.conflict(slot);
-    need_edge(heap, *victims_[at].heap->stream, last_use);
+    need_edges(*victims_[at].heap, from, last_use);
     transaction.take_idle(id, last_use);
   }
 }

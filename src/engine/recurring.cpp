@@ -13,7 +13,7 @@ namespace gapless::engine {
 
 // The moment of a miss that moves granules, where stepping aside is possible at all.
 std::optional<Moment> Ladder::moment_of(const Request& request, BackedHeap& heap, heap::BlockId id) {
-  if (!state_.options.step_aside || heap.pool != nullptr) return std::nullopt;
+  if (!state_.options.step_aside || heap.pool != nullptr || heap.group != nullptr) return std::nullopt;
   const std::lock_guard guard(state_.fast);
   const std::uint64_t live = state_.counters.live_bytes();
   const std::uint64_t peak = std::max(state_.counters.peak_live(), live + request.size.bytes());

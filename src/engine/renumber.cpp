@@ -29,6 +29,7 @@ void renumber_epochs(DeviceState& state) {
   if (state.order.host_wait_all(streams) != driver::Result::ok) return;
   const std::lock_guard guard(state.fast);
   for (const auto& heap : state.heaps) restamp(state, *heap);
+  state.group.renumber();
   state.order.restart(streams);
 }
 

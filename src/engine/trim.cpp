@@ -26,10 +26,11 @@ std::size_t idle_to_loose(DeviceState& state, BackedHeap& heap, std::size_t coun
   const heap::Bins& bins = heap.heap.bins();
   for (std::uint32_t bin = bins.next(0); bin != heap::Bins::kNone && taken < count; bin = bins.next(bin + 1))
     for (heap::BlockId id = bins.head(bin); id != heap::kNoBlock && taken < count; id = heap.heap.pool()[id].bin_next) {
-      if (!stream::StreamOrder::known_complete(*heap.stream, heap.heap.pool()[id].stamp)) continue;
       std::uint32_t first, last;
       heap.heap.whole_slots(id, first, last);
-      for (std::uint32_t slot = std::min(last, heap.slots.slots()); slot-- > first && taken < count;) {
+      last = std::min(last, heap.slots.slots());
+      if (first >= last || !known_over(heap, first, last - 1, heap.heap.pool()[id].stamp)) continue;
+      for (std::uint32_t slot = last; slot-- > first && taken < count;) {
         const HandleId handle = heap.slots.active(slot);
         if (handle == kNoHandle || heap.slots.pinned(slot)) continue;
         heap.slots.set_ok(slot, false);
@@ -52,8 +53,7 @@ Status unmap_loose(DeviceState& state) {
     if (heap->space == vmm::kNoSpace) continue;
     const auto goes = [&](std::uint32_t slot) {
       const HandleId id = heap->slots.mapped(slot);
-      return id != kNoHandle && state.ledger[id].listed &&
-             stream::StreamOrder::known_complete(*heap->stream, heap->slots.last_use(slot));
+      return id != kNoHandle && state.ledger[id].listed && known_over(*heap, slot, slot, heap->slots.last_use(slot));
     };
     for (std::uint32_t slot = 0; slot < heap->slots.slots();) {
       if (!goes(slot)) {
@@ -101,8 +101,15 @@ Status release_loose(DeviceState& state, std::uint64_t& released) {
 
 }  // namespace
 
+void list_ready(DeviceState& state) {
+  state.creator.pause();
+  for (driver::Handle handle = 0; state.creator.take(handle);) state.ledger.list(state.ledger.add(handle));
+}
+
 Status trim(DeviceState& state, PrivatePools& pools, PrivatePool* pool, std::uint64_t keep, std::uint64_t& released) {
   released = 0;
+  // What was made ahead goes first.
+  list_ready(state);
   Result settling = Result::ok;
   settle_pending(state, Settle::wait, &settling);
   // Memory goes back to the device only when nothing uses it any more: what cannot be waited for now is left.
@@ -127,7 +134,8 @@ Status trim(DeviceState& state, PrivatePools& pools, PrivatePool* pool, std::uin
   if (unmapped != Status::ok) return unmapped;
   if (given != Status::ok) return given;
   if (settling != Result::ok)
-    return base::fail_driver("waiting for the streams that used freed blocks", static_cast<int>(settling), state.ops.result_name(settling));
+    return base::fail_driver("waiting for the streams that used freed blocks", static_cast<int>(settling),
+                             state.ops.result_name(settling));
   // Memory that a capture keeps is not idle; memory that the driver would not wait for may be.
   return waited == Status::in_capture ? Status::ok : waited;
 }

@@ -6,6 +6,9 @@
 
 namespace gapless::engine {
 
+// No handle is made ahead until memory grows again; those that were are loose. Under the map lock.
+void list_ready(DeviceState& state);
+
 // Waits for pending uses, then releases idle handles of `pool` (null: of the default pool and of dead ones) until at
 // most `keep` bytes stay reserved. Addresses stay. Under the map lock. Errors: DRIVER (what was released stays
 // released).

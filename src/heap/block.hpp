@@ -20,7 +20,12 @@ enum BlockFlag : std::uint8_t {
   kUsed = 1,    // other streams use it: those of BlockNote::uses
   kLent = 2,    // it lies in another stream's heap: the first of its uses is the stream that it was handed to
   kCookie = 4,  // its BlockNote holds a cookie
+  kShared = 8,  // several streams share its heap: BlockNote::member is the one that it was handed to
 };
+
+// Which of the streams that share a heap.
+using MemberId = std::uint8_t;
+inline constexpr MemberId kNoMember = 255;
 
 // 32 bytes: two to a cache line. Links and sizes are 32 bit, in units of 512 bytes.
 struct Block {
@@ -52,6 +57,7 @@ struct BlockNote {
   std::uint64_t cookie;
   std::uint32_t uses;     // index of a list of streams
   std::uint32_t journal;  // its line in the journal of the step that it was born in
+  MemberId member;
 };
 
 class BlockPool {

@@ -9,10 +9,13 @@ std::uint64_t can_create(std::uint64_t physical, std::uint64_t limit, std::uint6
   return limit > physical ? (limit - physical) / granule : 0;
 }
 
+std::uint64_t growth_bound(std::uint64_t peak_live, double slack, std::uint64_t limit) {
+  return std::min(static_cast<std::uint64_t>(static_cast<double>(peak_live) * slack), limit);
+}
+
 std::uint64_t may_create(std::uint64_t physical, std::uint64_t peak_live, double slack, std::uint64_t limit,
                          std::uint64_t granule) {
-  const auto cap = static_cast<std::uint64_t>(static_cast<double>(peak_live) * slack);
-  return can_create(physical, std::min(cap, limit), granule);
+  return can_create(physical, growth_bound(peak_live, slack, limit), granule);
 }
 
 }  // namespace gapless::policy

@@ -122,16 +122,12 @@ Result StreamOrder::host_wait_all(const std::vector<StreamState*>& streams) {
 }
 
 bool StreamOrder::finish(StreamState& stream) {
-  if (!stream.gone_) {
-    const std::uint32_t last = stream.epoch_;
-    if (!close(stream, last)) {
-      if (!stream.gone_) return false;
-    } else {
-      // Frees from now on carry the epoch that is closed already: what they wait for was enqueued before.
-      const std::lock_guard guard(fast_);
-      stream.epoch_ = last;
-    }
-  }
+  const std::uint32_t last = stream.epoch_;
+  const bool closed = !stream.gone_ && close(stream, last);
+  if (!closed && !stream.gone_) return false;
+  const std::lock_guard guard(fast_);
+  // Frees from now on carry the epoch that is closed already: what they wait for was enqueued before.
+  if (closed) stream.epoch_ = last;
   stream.finished_ = true;
   return true;
 }

@@ -28,6 +28,7 @@ class StreamState {
   std::uint32_t id() const { return id_; }
   // The stamp of what is freed now. Under the fast lock.
   std::uint32_t epoch() const { return epoch_; }
+  // Under the map or the fast lock.
   bool finished() const { return finished_; }
 
  private:
@@ -44,7 +45,9 @@ class StreamState {
   std::vector<Closed> closed_;         // ascending, not known complete
   std::vector<std::uint32_t> waited_;  // [s]: this stream already waits for stream s up to that epoch
   bool gone_ = false;                  // the driver knows the stream no more
-  bool finished_ = false;  // the program said so: its epoch is closed for good, its handle is not touched again
+  // The program said so: its epoch is closed for good, its handle is not touched again. Written under map and fast
+  // lock.
+  bool finished_ = false;
 };
 
 // Written under the map lock, read by statistics without it.
@@ -62,6 +65,15 @@ class StreamOrder {
 
   // Is everything stamped up to `stamp` known to be over?
   static bool known_complete(const StreamState& stream, std::uint32_t stamp) { return stamp <= stream.complete_; }
+  // Work that is enqueued on `waiter` from now on comes after everything on `stream` stamped up to this.
+  static std::uint32_t ordered_up_to(const StreamState& waiter, const StreamState& stream) {
+    const std::uint32_t waited = stream.id_ < waiter.waited_.size() ? waiter.waited_[stream.id_] : 0;
+    return waited > stream.complete_ ? waited : stream.complete_;
+  }
+  // Has an event been recorded after it?
+  static bool is_closed(const StreamState& stream, std::uint32_t stamp) {
+    return stamp <= stream.complete_ || (!stream.closed_.empty() && stamp <= stream.closed_.back().epoch);
+  }
   // Asks the driver about recorded events, oldest first; never records, never waits.
   void poll(StreamState& stream);
   // Closes the epoch if `stamp` lies in it, so that a later poll can tell. False: the stream cannot be recorded now.

@@ -49,6 +49,7 @@ struct Way {
   Completion completion;
   std::uint32_t streams;
   std::uint64_t device_bytes;
+  bool create_ahead = false;
 };
 
 // GoogleTest would print the bytes, addresses among them, and a test's name would change from run to run.
@@ -63,6 +64,7 @@ TEST_P(Programs, HoldTheModel) {
   EXPECT_TRUE(rc::check(way.name, [&] {
     Scenario scenario = strict_device(way.device_bytes, way.completion);
     scenario.options = way.options;
+    scenario.create_ahead = way.create_ahead;
     scenario.device.seed = *rc::gen::inRange<std::uint64_t>(1, 1000);
     expect_no_problem(scenario, *programs(), way.streams, true);
   }));
@@ -74,6 +76,7 @@ TEST_P(Programs, SurviveDriverFailures) {
   EXPECT_TRUE(rc::check(way.name, [&] {
     Scenario scenario = strict_device(way.device_bytes, way.completion);
     scenario.options = way.options;
+    scenario.create_ahead = way.create_ahead;
     const auto rules = *rc::gen::inRange<int>(1, 4);
     for (int i = 0; i < rules; ++i) {
       driver::FaultDriver::Rule rule;
@@ -88,19 +91,23 @@ TEST_P(Programs, SurviveDriverFailures) {
   }));
 }
 
-INSTANTIATE_TEST_SUITE_P(Ways, Programs,
-                         ::testing::Values(Way{"one_stream", "", Completion::eager, 1, 128 * kMiB},
-                                           Way{"streams_lazy", "", Completion::lazy, 4, 128 * kMiB},
-                                           Way{"streams_lag", "", Completion::lag, 4, 64 * kMiB},
-                                           Way{"streams_random", "", Completion::random, 3, 128 * kMiB},
-                                           Way{"ample", "", Completion::random, 4, 4096 * kMiB},
-                                           Way{"eager_unmap", "eager_unmap:on", Completion::random, 3, 128 * kMiB},
-                                           Way{"no_lending", "lending:false", Completion::random, 4, 128 * kMiB},
-                                           Way{"granule_4MiB", "granule:4MiB", Completion::random, 3, 128 * kMiB},
-                                           Way{"slack", "slack:1.5", Completion::lag, 3, 128 * kMiB},
-                                           Way{"rounding", "roundup_power2_divisions:4", Completion::random, 3,
-                                               128 * kMiB}),
-                         [](const auto& way) { return std::string(way.param.name); });
+INSTANTIATE_TEST_SUITE_P(
+    Ways, Programs,
+    ::testing::Values(Way{"one_stream", "", Completion::eager, 1, 128 * kMiB},
+                      Way{"streams_lazy", "", Completion::lazy, 4, 128 * kMiB},
+                      Way{"streams_lag", "", Completion::lag, 4, 64 * kMiB},
+                      Way{"streams_random", "", Completion::random, 3, 128 * kMiB},
+                      Way{"ample", "", Completion::random, 4, 4096 * kMiB},
+                      Way{"eager_unmap", "eager_unmap:on", Completion::random, 3, 128 * kMiB},
+                      Way{"no_lending", "lending:false", Completion::random, 4, 128 * kMiB},
+                      Way{"sharing_lazy", "stream_sharing:on", Completion::lazy, 4, 128 * kMiB},
+                      Way{"sharing_random", "stream_sharing:on", Completion::random, 4, 64 * kMiB},
+                      Way{"sharing_eager_unmap", "stream_sharing:on,eager_unmap:on", Completion::lag, 3, 128 * kMiB},
+                      Way{"create_ahead", "slack:1.5", Completion::random, 3, 128 * kMiB, true},
+                      Way{"granule_4MiB", "granule:4MiB", Completion::random, 3, 128 * kMiB},
+                      Way{"slack", "slack:1.5", Completion::lag, 3, 128 * kMiB},
+                      Way{"rounding", "roundup_power2_divisions:4", Completion::random, 3, 128 * kMiB}),
+    [](const auto& way) { return std::string(way.param.name); });
 
 }  // namespace
 }  // namespace gapless::testing

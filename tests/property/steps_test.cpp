@@ -126,6 +126,9 @@ TEST(Steps, TwoModelsTakeTurns) {
 TEST(Steps, TwoModelsOverStreamsThatRunBehind) {
   EXPECT_TRUE(rc::check([] { check_loop("slack:1.0", Completion::random, true, true); }));
 }
+TEST(Steps, StreamsThatShareAHeap) {
+  EXPECT_TRUE(rc::check([] { check_loop("slack:1.0,stream_sharing:on", Completion::random, true, true); }));
+}
 
 }  // namespace
 }  // namespace gapless::testing

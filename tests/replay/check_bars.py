@@ -2,17 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Replays traces into gapless and holds the results against bars.
 
-    check_bars.py TOOL TRACES_FOLDER [--min-fit] [--strict] [--completion C] [--seed N] [--first P%] [NAME...]
+    check_bars.py TOOL TRACES_FOLDER [--min-fit] [--strict] [--completion C] [--seed N] [--first P%] [--creator]
+                  [--options TEXT] [--ratio R] [--no-calls-from STEP] [NAME...]
 
 The bars hold at any completion: peak reserved over peak live, no violation, no OOM on an ample device. Where the live peak is
 below 1.5 GB whole granules weigh more: 1.01 times the live peak and 24 MiB. With eager completion also: never more than 0.3 %
-above expandable_segments, and the driver calls of loops whose steps are all alike.
+above expandable_segments, the driver calls of loops whose steps are all alike, and modelled remap time a step.
 """
 import argparse
 import csv
 import json
 import os
 import pathlib
+import statistics
 import subprocess
 import sys
 
@@ -32,6 +34,10 @@ RATIOS_OF_PARTS = {"lengths_bert_longest": 1.018}
 # are others. From index 1 on the requests are the same to the byte, so the fourth of them has index 4.
 STEADY_CALLS = {"gpt2s_pad": (4, 0), "llama1b_ckpt_pack": (4, 0), "decomfl": (4, 0), "wl_infer_1024": (4, 0), "adv_trainval": (12, 0),
                 "wl_train_512": (4, 41)}  # the goal is 30; 41 and 28 measured (docs/adr/0005)
+# Modelled remap time a step, in microseconds, of the recorded loops and wl_*.
+DEFAULT_REMAP_US = 600
+REMAP_US = {"wl_train_1024": 1000, "wl_train_128_16": 4000, "wl_train_128": float("inf")}
+MEDIAN_REMAP_US = 150  # of the recorded loops
 # Of the recorded loops, the first rows of reference.tsv.
 SAFE_CAPACITY = 1.01
 RECORDED = 18
@@ -41,6 +47,20 @@ SKIPPED = 77
 def expandable_ratios(folder: pathlib.Path) -> dict[str, float]:
     with open(folder / "reference.tsv") as file:
         return {row["name"]: float(row["expandable_reserved_over_live"]) for row in csv.DictReader(file, delimiter="\t")}
+
+
+def recorded(folder: pathlib.Path) -> list[str]:
+    with open(folder / "reference.tsv") as file:
+        return [row["name"] for row in csv.DictReader(file, delimiter="\t")][:RECORDED]
+
+
+def remap_faults(results: list[dict], loops: list[str]) -> list[str]:
+    held = {r["name"]: r["modelled_remap_us_steady"] for r in results if r["name"] in loops or r["name"].startswith("wl_")}
+    faults = [f"{name}: {us} us of remapping a step, bar {REMAP_US.get(name, DEFAULT_REMAP_US)}"
+              for name, us in held.items() if us > REMAP_US.get(name, DEFAULT_REMAP_US)]
+    if set(loops) <= set(held) and statistics.median(held[name] for name in loops) > MEDIAN_REMAP_US:
+        faults.append(f"the recorded loops' median remap time is above {MEDIAN_REMAP_US} us a step")
+    return faults
 
 
 def faults_of(result: dict, ratios: dict[str, float], expandable: float | None, steady: bool) -> list[str]:
@@ -79,6 +99,10 @@ def main() -> int:
     parser.add_argument("--completion", default="eager")
     parser.add_argument("--seed", default="1")
     parser.add_argument("--first", help="only the first part of each trace, such as 5%%")
+    parser.add_argument("--creator", action="store_true", help="with a background creator")
+    parser.add_argument("--options", default="", help="gapless's options")
+    parser.add_argument("--ratio", type=float, help="the bar for reserved over live, for options that change it")
+    parser.add_argument("--no-calls-from", type=int, metavar="STEP", help="no driver call in this step (from 0) and later ones")
     parser.add_argument("names", nargs="*")
     arguments = parser.parse_intermixed_args()
 
@@ -93,6 +117,10 @@ def main() -> int:
         command += ["--min-fit", "--jobs", str(os.cpu_count())]
     if arguments.strict:
         command.append("--strict")
+    if arguments.creator:
+        command.append("--creator")
+    if arguments.options:
+        command += ["--options", arguments.options]
     if arguments.first:
         command += ["--first", arguments.first]
     done = subprocess.run(command + [str(arguments.traces / f"{name}.trace.gz") for name in names], stdout=subprocess.PIPE, text=True)
@@ -101,11 +129,18 @@ def main() -> int:
     if len(results) != len(names):
         faults.append(f"{len(results)} results for {len(names)} traces; gapless-replay ended with {done.returncode}")
     # The reference figures, and steps that are alike, are those of whole traces whose device is never behind.
-    plain = not arguments.first and arguments.completion in ("eager", "lag:0")
+    plain = not arguments.first and not arguments.options and arguments.completion in ("eager", "lag:0")
     expandable = expandable_ratios(arguments.traces) if plain else {}
     ratios = RATIOS | RATIOS_OF_PARTS if arguments.first else RATIOS
     for result in results:
+        if arguments.ratio:
+            ratios = ratios | {result["name"]: arguments.ratio}
         faults += faults_of(result, ratios, expandable.get(result["name"]), plain)
+        late = result["driver_calls_by_step"][arguments.no_calls_from:] if arguments.no_calls_from is not None else []
+        if any(late):
+            faults.append(f"{result['name']}: driver calls in steps from {arguments.no_calls_from} on: {late}, bar 0")
+    if plain:
+        faults += remap_faults(results, recorded(arguments.traces))
     for fault in faults:
         print(fault)
     print(f"{len(results)} traces replayed, {len(faults)} faults")

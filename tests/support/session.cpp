@@ -77,6 +77,14 @@ class Session {
     }
   }
 
+  void create_ahead() {
+    for (std::int32_t made = 1; made != 0;) {
+      made = 0;
+      accept(gapless_create_ahead(allocator_, kDevice, &made), false, "create_ahead");
+      require(made == 0 || machine_.physical_bytes(kDevice) <= limit_, "a handle was made beyond the limit");
+    }
+  }
+
   void check_counters() {
     const gapless_stats stats = get_stats();
     const auto current = [](const gapless_stat& stat) { return static_cast<std::uint64_t>(stat.current); };
@@ -310,6 +318,7 @@ Outcome run_program(const Scenario& scenario, std::span<const Op> ops) {
     session = std::make_unique<Session>(scenario, ops);
     for (; at < ops.size(); ++at) {
       session->step(ops[at]);
+      if (scenario.create_ahead) session->create_ahead();
       session->check_counters();
       if (scenario.validate_every > 0 && at % scenario.validate_every == 0) session->validate();
     }

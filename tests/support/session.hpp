@@ -21,6 +21,7 @@ struct Scenario {
   std::string options;  // in the grammar of GAPLESS_CONF
   std::vector<driver::FaultDriver::Rule> faults;
   std::uint64_t validate_every = 16;  // operations between full validations; 0: only at the end
+  bool create_ahead = false;          // after each operation, as far as it goes
   bool check_promise = true;          // an out of memory must be one (without faults only)
 };
 

@@ -23,6 +23,8 @@ class Backend {
   virtual Outcome set_limit(std::uint64_t bytes) = 0;
   virtual Outcome mark_step(const char* label) = 0;
   virtual Outcome mark_phase(const char* label) = 0;
+  // One handle made by what would be a thread of the allocator. False: none was wanted.
+  virtual bool create_ahead() { return false; }
   virtual std::uint64_t retries() = 0;
   // The text of the last outcome that was not ok.
   virtual std::string error() const = 0;

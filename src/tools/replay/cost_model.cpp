@@ -50,6 +50,11 @@ const CallCost& cost_of(std::string_view function) {
   return kUnknown;
 }
 
+double cost_in_us(const CallCost& row, std::uint64_t bytes) {
+  constexpr double kBytesPerGib = 1024.0 * 1024.0 * 1024.0;
+  return row.microseconds + row.microseconds_per_gib * static_cast<double>(bytes) / kBytesPerGib;
+}
+
 bool is_memory_call(std::string_view function) {
   return function.starts_with("cudaMalloc") || function.starts_with("cudaFree") || function.starts_with("cuMem");
 }

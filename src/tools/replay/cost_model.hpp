@@ -3,6 +3,7 @@
 // project: the figures order designs, they do not predict a run.
 #pragma once
 
+#include <cstdint>
 #include <string_view>
 
 namespace gapless::tools {
@@ -26,6 +27,9 @@ struct CallCost {
 // The row of a function, by its exported name with or without a version suffix (_v2, _ptsz); a row of class `other`
 // and cost 0 for what the model does not know.
 const CallCost& cost_of(std::string_view function);
+
+// Of a call that handles so many bytes.
+double cost_in_us(const CallCost& row, std::uint64_t bytes);
 
 // Whether a call counts as a driver call: cudaMalloc*, cudaFree* and cuMem*.
 bool is_memory_call(std::string_view function);

@@ -11,7 +11,6 @@
 
 namespace gapless::tools {
 namespace {
-constexpr double kBytesPerGib = 1024.0 * 1024.0 * 1024.0;
 constexpr int kNotPermitted = 800;  // CUDA_ERROR_NOT_PERMITTED
 constexpr int kNotSupported = 801;  // CUDA_ERROR_NOT_SUPPORTED
 }  // namespace
@@ -56,7 +55,7 @@ std::uint64_t DriverWatch::refused(const std::string& function) const {
 }
 
 void DriverWatch::handle(const gapless_sim_call& call) {
-  if (!inside_) return;
+  if (!inside_ && !beside_) return;
   Function& function = functions_[call.function];
   if (function.cost == nullptr) function.cost = &cost_of(call.function);
   ++function.calls;
@@ -65,9 +64,15 @@ void DriverWatch::handle(const gapless_sim_call& call) {
     if (log_ != nullptr) write_log(call);
     return;
   }
-  charge(call, *function.cost);
+  if (beside_) {
+    time_.creator_us += cost_in_us(*function.cost, call.bytes);
+    if (log_ != nullptr) write_log(call);
+    return;
+  }
+  const double us = charge(call, *function.cost);
   if (keep_mappings_ && call.result == 0) track_mapping(call);
   if (log_ != nullptr) write_log(call);
+  if (passed_ && us > 0) passed_(us);
 }
 
 // A range counts as new only when handles made in this bracket fill all of it: set_access over a run of new and moved
@@ -81,15 +86,15 @@ bool DriverWatch::all_new(std::uint64_t begin, std::uint64_t end) const {
   return reached >= end;
 }
 
-void DriverWatch::charge(const gapless_sim_call& call, const CallCost& row) {
-  const double us = row.microseconds + row.microseconds_per_gib * static_cast<double>(call.bytes) / kBytesPerGib;
+double DriverWatch::charge(const gapless_sim_call& call, const CallCost& row) {
+  const double us = cost_in_us(row, call.bytes);
   bool creation = false;
   switch (row.call_class) {
     case CallClass::other:
-      return;
+      return 0;
     case CallClass::host_wait:
       if (letter_ == 'a') ++time_.stalls;
-      return;
+      return 0;
     case CallClass::create:
       creation = true;
       if (call.result == 0 && call.handle != 0) new_handles_.insert(call.handle);
@@ -110,6 +115,7 @@ void DriverWatch::charge(const gapless_sim_call& call, const CallCost& row) {
       break;
   }
   (creation ? time_.create_us : time_.remap_us) += us;
+  return us;
 }
 
 void DriverWatch::track_mapping(const gapless_sim_call& call) {

@@ -4,10 +4,12 @@
 
 #include <cstdint>
 #include <cstdio>
+#include <functional>
 #include <map>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "simcuda/gapless_sim.h"
@@ -20,9 +22,11 @@ struct DriverTime {
   double remap_us = 0;   // everything else that the model knows
   std::uint64_t stalls = 0;
 
+  double creator_us = 0;  // of a thread beside the allocator's callers: in none of the others
+
   double total_us() const { return create_us + remap_us; }
   friend DriverTime operator-(const DriverTime& a, const DriverTime& b) {
-    return {a.create_us - b.create_us, a.remap_us - b.remap_us, a.stalls - b.stalls};
+    return {a.create_us - b.create_us, a.remap_us - b.remap_us, a.stalls - b.stalls, a.creator_us - b.creator_us};
   }
 };
 
@@ -53,6 +57,11 @@ class DriverWatch {
   void begin(std::size_t event, char letter);
   void end() { inside_ = false; }
 
+  // While it is set, calls are another thread's.
+  void set_beside(bool beside) { beside_ = beside; }
+  // Called with the modelled microseconds that each of the allocator's callers' calls took, after it.
+  void on_time(std::function<void(double)> passed) { passed_ = std::move(passed); }
+
   // Calls inside brackets that are not memory calls: events and waits.
   std::map<std::string, std::uint64_t> event_calls() const;
   // Calls of a function, inside brackets, that the device refused as not supported or not permitted: questions about
@@ -67,12 +76,14 @@ class DriverWatch {
   };
 
   void handle(const gapless_sim_call& call);
-  void charge(const gapless_sim_call& call, const CallCost& cost);
+  double charge(const gapless_sim_call& call, const CallCost& cost);
   bool all_new(std::uint64_t begin, std::uint64_t end) const;
   void write_log(const gapless_sim_call& call);
   void track_mapping(const gapless_sim_call& call);
 
   bool inside_ = false;
+  bool beside_ = false;
+  std::function<void(double)> passed_;
   char letter_ = ' ';  // the trace's letter of the event: only waits inside 'a' are stalls
   std::size_t event_ = 0;
   DriverTime time_;

@@ -30,6 +30,11 @@ class GaplessBackend final : public Backend {
   Outcome mark_step(const char* label) override { return mark(gapless_mark_step(allocator_, 0, label, 0)); }
   Outcome mark_phase(const char* label) override { return mark(gapless_mark_phase(allocator_, 0, label)); }
 
+  bool create_ahead() override {
+    std::int32_t made = 0;
+    return gapless_create_ahead(allocator_, 0, &made) == GAPLESS_OK && made != 0;
+  }
+
   std::uint64_t retries() override {
     gapless_stats stats = GAPLESS_STRUCT(gapless_stats);
     if (gapless_get_stats(allocator_, 0, &stats) != GAPLESS_OK) return 0;

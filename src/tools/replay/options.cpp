@@ -135,6 +135,8 @@ Options parse_options(const std::vector<std::string>& arguments) {
       options.seed = parse_count(name, value());
     } else if (name == "--strict") {
       options.strict = flag();
+    } else if (name == "--creator") {
+      options.creator = flag();
     } else if (name == "--json") {
       options.json = flag();
     } else if (name == "--min-fit") {
@@ -178,6 +180,7 @@ Replays allocation traces into an allocator on the simulated device and prints o
   --completion C        when device work completes: eager (default), lazy, random[:SEED], lag:N
   --seed N              of the device's random decisions (default 1)
   --strict              each block is written when allocated, read before it is freed; broken rules are reported
+  --creator             a thread creates handles beside the program's (gapless only), in modelled time
   --first N | P%        only the first N events, or P percent of them
   --repeat N            the second half of the steps N times more, in place of the last step
   --json                one JSON object a line

@@ -26,6 +26,7 @@ struct Options {
   std::string completion = "eager";
   std::uint64_t seed = 1;
   bool strict = false;
+  bool creator = false;
   bool json = false;
   bool min_fit = false;
   FitGrid grid;

@@ -83,6 +83,7 @@ std::string json_line(const ReplayResult& r, bool with_min_fit) {
   json.raw("ns_per_pair", r.ns_per_pair > 0 ? number(r.ns_per_pair, 1) : "null");
   if (with_min_fit) json.raw("min_fit", r.min_fit > 0 ? number(r.min_fit, 4) : "null");
   json.raw("modelled_driver_us_first", number(r.first_us, 1));
+  if (r.with_creator) json.raw("modelled_creator_us_first", number(r.creator_first_us, 1));
   json.raw("modelled_remap_us_steady", number(r.remap_steady_us, 1));
   json.raw("modelled_create_us_steady", number(r.create_steady_us, 1));
   if (!r.error.empty()) json.raw("error", quoted(r.error));

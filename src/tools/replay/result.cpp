@@ -77,6 +77,7 @@ void visit(Archive& archive, Result& r) {
   archive(r.completed), archive(r.ooms), archive(r.retries), archive(r.violations), archive(r.driver_calls);
   archive(r.event_calls), archive(r.driver_calls_steady), archive(r.steps), archive(r.first_us);
   archive(r.remap_steady_us), archive(r.create_steady_us), archive(r.stalls), archive(r.ns_per_pair);
+  archive(r.with_creator), archive(r.creator_first_us);
   archive(r.min_fit), archive(r.error), archive(r.picture);
 }
 

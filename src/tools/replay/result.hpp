@@ -41,6 +41,8 @@ struct ReplayResult {
   std::uint64_t driver_calls_steady = 0;
   std::vector<StepResult> steps;
   double first_us = 0;
+  bool with_creator = false;
+  double creator_first_us = 0;  // a background creator's own time, in none of the others
   double remap_steady_us = 0;
   double create_steady_us = 0;
   std::uint64_t stalls = 0;

@@ -5,6 +5,7 @@
 #include <ctime>
 
 #include "tools/replay/backend.hpp"
+#include "tools/replay/creator_model.hpp"
 #include "tools/replay/driver_watch.hpp"
 #include "tools/replay/kept_addresses.hpp"
 #include "tools/replay/picture.hpp"
@@ -71,6 +72,7 @@ class Replay {
     }
     device_.observe(&DriverWatch::on_call, &watch_);
     backend_ = make_backend(options, allocator);
+    if (options.creator) creator_ = std::make_unique<CreatorModel>(*backend_, watch_);
   }
 
   ReplayResult run() {
@@ -111,6 +113,7 @@ class Replay {
 
   Outcome apply(const Op& op, std::size_t event) {
     if (op.device_ops != 0) device_.issue(op.device_ops);
+    if (creator_) creator_->host_event(op.device_ops);
     switch (op.kind) {
       case OpKind::allocate:
         return allocate(op, event);
@@ -241,7 +244,10 @@ class Replay {
     }
     const Snapshot& last = snapshots_.back();
     const Snapshot* first_end = steps.empty() ? nullptr : at(steps.front().end);
-    result.first_us = (first_end != nullptr ? first_end->time : last.time).total_us();
+    const DriverTime& first = first_end != nullptr ? first_end->time : last.time;
+    result.first_us = first.total_us();
+    result.creator_first_us = first.creator_us;
+    result.with_creator = creator_ != nullptr;
     if (const Snapshot* fourth = steps.size() > 3 ? at(steps[3].begin) : nullptr) {
       result.driver_calls_steady = last.memory_calls - fourth->memory_calls;
     }
@@ -260,6 +266,7 @@ class Replay {
   DriverWatch watch_;
   SimDevice device_;
   std::unique_ptr<Backend> backend_;
+  std::unique_ptr<CreatorModel> creator_;
   std::vector<Block> blocks_;
   std::uint64_t live_bytes_ = 0;
   KeptAddresses kept_;

@@ -14,6 +14,14 @@
 #include "driver/latency_driver.hpp"
 #include "driver/sim/sim_driver.hpp"
 
+namespace gapless::stream {
+
+struct StreamTestAccess {
+  static void set_epoch(StreamState& stream, std::uint32_t epoch) { stream.epoch_ = epoch; }
+};
+
+}  // namespace gapless::stream
+
 namespace gapless::engine {
 
 // The allocator owns its driver; the test looks at the same chain.

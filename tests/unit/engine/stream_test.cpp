@@ -6,14 +6,6 @@
 #include "fixture.hpp"
 #include "support/device_work.hpp"
 
-namespace gapless::stream {
-
-struct StreamTestAccess {
-  static void set_epoch(StreamState& stream, std::uint32_t epoch) { stream.epoch_ = epoch; }
-};
-
-}  // namespace gapless::stream
-
 namespace gapless::engine {
 namespace {
 

@@ -223,5 +223,24 @@ TEST_F(JournalTest, MarksFromManyThreads) {
   for (std::thread& thread : threads) thread.join();
 }
 
+// Streams that share a heap leave the hit path's first branch, not the journal.
+TEST_F(JournalTest, BlocksOfASharedHeapAreWrittenDown) {
+  config::Options options;
+  options.stream_sharing = config::Toggle::on;
+  open(80 * kGiB, options);
+  void* const streams[] = {make_stream(), make_stream()};
+  for (void* const stream : streams) free(allocate(10 * kMiB, stream));
+  ASSERT_EQ(gapless_mark_step(allocator, 0, "train", 4), GAPLESS_OK);
+  void* const a = allocate(4 * kMiB, streams[0]);
+  void* const b = allocate(4 * kMiB, streams[1]);
+  free(a);
+  free(b);
+  const Seen seen = look(allocator);
+  ASSERT_EQ(seen.lives.size(), 2u);
+  EXPECT_EQ(seen.lives[0].death, 2u);
+  EXPECT_EQ(seen.lives[1].death, 3u);
+  EXPECT_NE(seen.lives[0].stream(), seen.lives[1].stream());
+}
+
 }  // namespace
 }  // namespace gapless::engine

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+// The end of the ladder: the record of an out-of-memory, and who is asked before it is said.
+#include <algorithm>
+#include <mutex>
+
+#include "engine/homes.hpp"
+#include "engine/ladder.hpp"
+#include "engine/notify.hpp"
+#include "engine/oom.hpp"
+#include "engine/places.hpp"
+#include "engine/segments.hpp"
+#include "engine/sharing.hpp"
+
+namespace gapless::engine {
+
+namespace {
+
+// A request made by an OOM hook that cannot be met fails at once.
+thread_local bool inside_hook = false;
+
+// Answers of hooks that are believed, each with progress, before a request is given up.
+constexpr std::uint32_t kMostAttempts = 64;
+
+class InsideHook {
+ public:
+  InsideHook() { inside_hook = true; }
+  ~InsideHook() { inside_hook = false; }
+  InsideHook(const InsideHook&) = delete;
+  InsideHook& operator=(const InsideHook&) = delete;
+};
+
+}  // namespace
+
+// Fills the record and asks the hooks, with no lock held. True: something has come free, try again. The map lock is
+// given up and taken back.
+bool Ladder::ask_hooks(const Request& request, bool capturing, std::uint32_t attempt,
+                       std::unique_lock<base::MapLock>& map, gapless_oom_record& record) {
+  fill_record(request, capturing, record);
+  if (request.injected && attempt == 0) record.verdict = GAPLESS_OOM_INJECTED;
+  record.attempt = attempt;
+  const ProgressMark before = progress_mark(state_);
+  map.unlock();
+  say_farewells(state_);
+  gapless_oom_answer answer = GAPLESS_OOM_GIVE_UP;
+  if (OomHook* const hook = state_.shared.oom_hook.load(std::memory_order_acquire)) {
+    hook->complete(record);
+    if (!inside_hook && !capturing && request.fits() && attempt < kMostAttempts) {
+      const InsideHook inside;
+      answer = hook->ask(record);
+    }
+  }
+  map.lock();
+  return answer == GAPLESS_OOM_TRY_AGAIN && progressed(before, progress_mark(state_));
+}
+
+Status Ladder::give_up(gapless_oom_record& record) {
+  {
+    const std::lock_guard guard(oom_lock_);
+    record.sequence = ++ooms_;
+    last_oom_ = record;
+    any_oom_ = true;
+  }
+  {
+    const std::lock_guard guard(state_.fast);
+    state_.counters.ooms++;
+    state_.marks.failed = true;
+    note_oom(state_, record);
+  }
+  return base::fail(Status::out_of_memory, oom_text(record));
+}
+
+bool Ladder::last_oom(gapless_oom_record& out) {
+  const std::lock_guard guard(oom_lock_);
+  if (any_oom_) out = last_oom_;
+  return any_oom_;
+}
+
+void Ladder::fill_record(const Request& request, bool capturing, gapless_oom_record& record) {
+  record.struct_size = sizeof record;
+  record.device = state_.device;
+  record.stream = request.stream;
+  if (request.pool) record.pool = request.pool->id;
+  record.requested_bytes = request.requested;
+  record.rounded_bytes = request.size.bytes();
+  record.largest_obtainable_bytes = largest_obtainable(request.stream, request.pool.get());
+  describe_oom(state_, capturing, record);
+  std::copy(backing_.rungs.begin(), backing_.rungs.end(), record.freed_by_rung);
+}
+
+std::uint64_t Ladder::largest_obtainable(driver::Stream stream, const PrivatePool* pool) {
+  const BackedHeap* heaps[2] = {};
+  {
+    const std::lock_guard guard(state_.fast);
+    if (const StreamHome* const home = find_home(state_, stream))
+      for (const heap::SizeClass each : {heap::SizeClass::small, heap::SizeClass::large})
+        heaps[static_cast<std::size_t>(each)] =
+            pool != nullptr ? pool->find(*home->stream, each) : heap_of(state_, *home, each);
+  }
+  if (pool != nullptr && pool->has_source) {
+    // What a source would give is not known before it is asked: the pool's own free memory is certain.
+    const std::lock_guard guard(state_.fast);
+    std::uint64_t most = 0;
+    for (const BackedHeap* const heap : heaps)
+      if (heap != nullptr) most = std::max(most, largest_free(heap->heap));
+    return most;
+  }
+  const std::uint64_t granules = obtainable_granules(state_, false);
+  const std::lock_guard guard(state_.fast);
+  std::uint64_t most = heaps[1] != nullptr ? largest_place(heaps[1]->heap, granules) : granules * state_.granule;
+  if (heaps[0] != nullptr)
+    most = std::max(most, std::min(largest_place(heaps[0]->heap, granules), heap::kLargestSmall.bytes()));
+  return most;
+}
+
+}  // namespace gapless::engine
