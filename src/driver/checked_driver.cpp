@@ -6,6 +6,7 @@
 #include <iterator>
 #include <utility>
 
+#include "driver/address_range.hpp"
 #include "driver/left_out.hpp"
 
 namespace gapless::driver {
@@ -147,7 +148,7 @@ Result CheckedDriver::map(Address base, std::size_t bytes, Handle handle) {
       return broken("MAP-7", range("cuMemMap", base, bytes) + ", which is not the whole handle");
     auto reservation = reservations_.upper_bound(base);
     if (reservation == reservations_.begin() ||
-        (--reservation, base + bytes > reservation->first + reservation->second)) {
+        (--reservation, !range_within(base, bytes, reservation->first, reservation->second))) {
       return broken("MAP-2", range("cuMemMap", base, bytes) + ", which is not inside one reservation");
     }
     const auto above = mappings_.lower_bound(base);

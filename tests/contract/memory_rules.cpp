@@ -128,6 +128,8 @@ std::vector<Case> memory_rules() {
        [](World& w) { map_only(w, w.reserve(2), w.create(2), 2 * kGranule); }, nullptr, "LongerThanTheHandle"},
       {"MAP-2", [](World& w) { map_only(w, w.reserve(1) + 64 * kGranule, w.create()); },
        [](World& w) { map_only(w, w.reserve(1), w.create()); }, nullptr, "NoReservation"},
+      {"MAP-2", [](World& w) { map_only(w, w.reserve(1) != 0 ? 0 - kGranule : 0, w.create()); },
+       [](World& w) { map_only(w, w.reserve(1), w.create()); }, nullptr, "TopOfTheAddressSpace"},
       {"MAP-3",
        [](World& w) {
          const Address base = w.reserve(2);

@@ -69,6 +69,34 @@ void free_in_stream(World& w, bool ordered) {
   (void)w.machine.pool_free(0, base, a);
 }
 
+// One operation that reads and writes the same bytes, as kernels do in place.
+void in_place(World& w, Stream stream, Address base) {
+  const driver::sim::Access accesses[] = {{base, 512, false, -1}, {base, 512, true, -1}};
+  driver::sim::Operation operation;
+  operation.name = "in place";
+  operation.accesses = accesses;
+  (void)w.machine.submit(0, stream, operation);
+}
+
+void two_in_place(World& w, bool ordered) {
+  const Address base = w.mapped();
+  const Stream a = w.stream();
+  const Stream b = w.stream();
+  in_place(w, a, base);
+  if (ordered) w.order(a, b);
+  in_place(w, b, base);
+}
+
+// cuMemFree of a pool's memory waits for nothing, although cuMemFree of other memory does.
+void free_of_pool_memory(World& w, bool synchronised) {
+  Address base = 0;
+  const Stream a = w.stream();
+  (void)w.machine.pool_allocate(0, 4096, a, base);
+  w.use(a, base, true, "user", 4096);
+  if (synchronised) (void)w.driver.stream_synchronize(0, a);
+  (void)w.machine.free(0, base);
+}
+
 }  // namespace
 
 std::vector<Case> use_rules() {
@@ -80,6 +108,8 @@ std::vector<Case> use_rules() {
          w.use(w.stream(), base, true, "too long", kGranule + 512);
        },
        [](World& w) { w.write(w.stream(), w.mapped()); }, strict},
+      {"ACC-1", [](World& w) { w.use(w.stream(), w.mapped(), true, "past the top of the address space", SIZE_MAX); },
+       [](World& w) { w.write(w.stream(), w.mapped()); }, strict, "Wraps"},
       {"ACC-2",
        [](World& w) {
          const Address base = w.mapped();
@@ -95,6 +125,7 @@ std::vector<Case> use_rules() {
        strict},
       {"ACC-3", [](World& w) { touch_on_device(w, 1); }, [](World& w) { touch_on_device(w, 0); }, strict_two_devices},
       {"RACE-1", [](World& w) { write_then_read(w, false); }, [](World& w) { write_then_read(w, true); }, strict},
+      {"RACE-1", [](World& w) { two_in_place(w, false); }, [](World& w) { two_in_place(w, true); }, strict, "InPlace"},
       {"RACE-2", [](World& w) { write_through_both(w, false); }, [](World& w) { write_through_both(w, true); }, strict},
       {"PEND-1",
        [](World& w) {
@@ -126,6 +157,8 @@ std::vector<Case> use_rules() {
        },
        strict_free_does_not_order},
       {"PEND-3", [](World& w) { free_in_stream(w, false); }, [](World& w) { free_in_stream(w, true); }, strict},
+      {"PEND-3", [](World& w) { free_of_pool_memory(w, false); }, [](World& w) { free_of_pool_memory(w, true); },
+       strict, "Free"},
   };
 }
 

@@ -44,7 +44,7 @@ void Memory::report_no_memory(const Access& access, Address at, const char* name
 
 bool Memory::check_access(int device, const Access& access, const Use& operation, const Clock& clock) {
   Address at = access.base;
-  const Address end = access.base + access.bytes;
+  const Address end = end_of_range(access.base, access.bytes);
   while (at < end) {
     auto it = regions_.upper_bound(at);
     if (it == regions_.begin() || (--it, at - it->first >= it->second.bytes)) {

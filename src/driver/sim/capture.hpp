@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "driver/sim/clock.hpp"
+#include "driver/sim/scheduler.hpp"
 #include "driver/sim/types.hpp"
 
 namespace gapless::driver::sim {
@@ -36,6 +37,8 @@ struct GraphState {
 struct GraphExecState {
   std::shared_ptr<const GraphState> graph;
   std::vector<std::uint32_t> streams;  // of branches 1, 2, ...
+  Position last;     // the end of its last launch, which its next one follows on whatever stream (position 0: none)
+  Clock last_clock;  // strict: what was ordered before that
 };
 
 class Capture {

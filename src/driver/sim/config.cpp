@@ -73,7 +73,7 @@ bool set(Config& config, std::string_view key, std::string_view value) {
 bool parse_size(std::string_view text, std::uint64_t& out) {
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || value < 0) return false;
+  if (error != std::errc() || !(value >= 0)) return false;  // "nan" is a number to from_chars
   std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
   double scale = 1;
   if (!unit.empty()) {

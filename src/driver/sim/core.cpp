@@ -13,7 +13,8 @@ Machine::Core::Core(const Config& config)
       threads(config.threads_separate),
       sticky(static_cast<std::size_t>(config.devices), Result::ok),
       blocking_streams(static_cast<std::size_t>(config.devices)) {
-  for (int device = 0; device < config.devices; ++device) scheduler.add_stream(device, {}, true);  // stream id = device
+  for (int device = 0; device < config.devices; ++device)
+    scheduler.add_stream(device, {}, true, nullptr);  // stream id = device
 }
 
 Result Machine::Core::device_state(int device) {
@@ -28,16 +29,21 @@ Result Machine::Core::device_state(int device) {
   return refused ? error : Result::ok;
 }
 
+std::uint32_t Machine::Core::add_stream(int device, StreamFlags flags) {
+  const Clock* const known = common.config.threads_separate ? nullptr : this->known();
+  const std::uint32_t id = scheduler.add_stream(device, flags, false, known);
+  for (std::vector<std::uint32_t>& blocking : blocking_streams) std::erase(blocking, id);  // ids are given out again
+  if (!flags.non_blocking) blocking_streams[static_cast<std::size_t>(device)].push_back(id);
+  return id;
+}
+
 StreamState* Machine::Core::resolve(int device, Stream stream) {
   if (stream == nullptr || stream == kLegacyStream) return &legacy(device);
   if (stream == kPerThreadStream) {
     std::vector<std::uint32_t>& mine = threads.current().default_streams;
     mine.resize(static_cast<std::size_t>(common.config.devices));
     std::uint32_t& id = mine[static_cast<std::size_t>(device)];
-    if (id == 0) {
-      id = scheduler.add_stream(device, {}, false) + 1;
-      blocking_streams[static_cast<std::size_t>(device)].push_back(id - 1);
-    }
+    if (id == 0) id = add_stream(device, {}) + 1;
     return &scheduler.stream(id - 1);
   }
   if (const std::uint32_t* id = stream_handles.find(handle_bits(stream))) return &scheduler.stream(*id);
@@ -70,8 +76,10 @@ void Machine::Core::enqueue(int device, StreamState& stream, const Operation& op
     if (other.done < other.issued) pending.waits.push_back({other.id, other.issued});
   };
   if (stream.legacy) {
-    for (const std::uint32_t id : blocking_streams[static_cast<std::size_t>(stream.device)])
-      order_after(scheduler.stream(id));
+    std::vector<std::uint32_t>& blocking = blocking_streams[static_cast<std::size_t>(stream.device)];
+    for (const std::uint32_t id : blocking) order_after(scheduler.stream(id));
+    // What follows this operation follows them: destroyed ones, which get no more work, need not be asked again.
+    std::erase_if(blocking, [&](std::uint32_t id) { return !scheduler.stream(id).alive; });
   } else if (!stream.flags.non_blocking) {
     order_after(legacy(stream.device));
   }
@@ -85,6 +93,8 @@ void Machine::Core::enqueue(int device, StreamState& stream, const Operation& op
     use.operation = common.operations + 1;
     use.name = operation.name;
     for (const Access& access : operation.accesses) {
+      // Devices reach pinned host memory at its own address. It is no device's: nothing is kept of who used it.
+      if (!pinned.empty() && is_pinned(as_handle(access.base), access.bytes)) continue;
       const int by = access.device >= 0 ? access.device : device;
       if (!memory.check_access(by, access, use, stream.clock)) harmless = false;
     }
@@ -114,18 +124,23 @@ Result Machine::Core::submit(Lock& lock, int device, Stream handle, const Operat
 }
 
 void Machine::Core::finish_and_learn(Lock& lock, StreamState& stream) {
+  // What the call waits for is what was there when it was made: while it waits, the lock is let go for host functions,
+  // and others submit more.
+  const Clock waited_for = strict() ? stream.clock : Clock{};
   scheduler.finish(lock, {stream.id, stream.issued});
-  if (strict()) threads.clock().join(stream.clock);
+  if (strict()) threads.clock().join(waited_for);
   trim_pools_on_synchronize(stream.device);
 }
 
 void Machine::Core::finish_device_and_learn(Lock& lock, int device) {
-  scheduler.finish_device(lock, device);
+  Clock waited_for;
   if (strict()) {
     for (std::uint32_t id = 0; id < scheduler.stream_count(); ++id) {
-      if (scheduler.stream(id).device == device) threads.clock().join(scheduler.stream(id).clock);
+      if (scheduler.stream(id).device == device) waited_for.join(scheduler.stream(id).clock);
     }
   }
+  scheduler.finish_device(lock, device);
+  if (strict()) threads.clock().join(waited_for);
   trim_pools_on_synchronize(device);
 }
 

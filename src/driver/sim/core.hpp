@@ -46,6 +46,7 @@ class Machine::Core {
   // ---- streams
   // Null, with STR-1 reported, where the handle names no live stream.
   StreamState* resolve(int device, Stream stream);
+  std::uint32_t add_stream(int device, StreamFlags flags);
   StreamState& legacy(int device) { return scheduler.stream(static_cast<std::uint32_t>(device)); }
   // The work's place in stream order: submits, checks accesses (strict), lets the schedule act.
   Result submit(Lock& lock, int device, Stream stream, const Operation& operation);
@@ -69,7 +70,7 @@ class Machine::Core {
   void trim_pools_on_synchronize(int device);
   void synchronised(Lock& lock, int stream_id);  // leaves the lock, then calls the callback
 
-  bool is_pinned(const void* address) const;
+  bool is_pinned(const void* address, std::size_t bytes = 1) const;
   int owner_of(Address address, int otherwise) const;
 
   // ---- events

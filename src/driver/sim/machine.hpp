@@ -45,8 +45,9 @@ class Machine {
   // ---- cuMemAlloc, cuMemFree
   Result allocate(int device, std::size_t bytes, Address& out);
   Result free(int device, Address base);  // of allocate, or of pool_allocate
-  // ---- cuMemAllocAsync on the device's default pool (idealised: no fragmentation)
-  Result pool_allocate(int device, std::size_t bytes, Stream stream, Address& out);
+  // ---- cuMemAllocAsync on a device's default pool (idealised: no fragmentation). In a capture both are not_supported:
+  // nodes that allocate and free are not simulated. `pool`: whose pool; -1: that of the stream's device.
+  Result pool_allocate(int device, std::size_t bytes, Stream stream, Address& out, int pool = -1);
   Result pool_free(int device, Address base, Stream stream);
   Result pool_stats(int device, PoolStats& out);
   Result pool_set_release_threshold(int device, std::uint64_t bytes);
@@ -79,6 +80,8 @@ class Machine {
   Result stream_create(int device, StreamFlags flags, Stream& out);
   Result stream_destroy(int device, Stream stream);
   Result stream_info(int device, Stream stream, StreamFlags& flags, int& stream_device, std::uint64_t& id);
+  // The number that stream_info gives, 0 for what is no live stream: to name a stream in a log, which breaks no rule.
+  std::uint64_t stream_number(int device, Stream stream);
   Result stream_query(int device, Stream stream);  // ok or not_ready
   Result stream_synchronize(int device, Stream stream);
   Result stream_wait_event(int device, Stream stream, Event event);

@@ -139,8 +139,7 @@ void Machine::Core::set_branches(GraphExecState& exec, int device) {
   exec.streams.clear();
   StreamFlags flags;
   flags.non_blocking = true;
-  for (std::uint32_t i = 1; i < exec.graph->branches; ++i)
-    exec.streams.push_back(scheduler.add_stream(device, flags, false));
+  for (std::uint32_t i = 1; i < exec.graph->branches; ++i) exec.streams.push_back(add_stream(device, flags));
 }
 
 Result Machine::graph_instantiate(Graph graph, GraphExec& out) {
@@ -176,7 +175,7 @@ Result Machine::graph_exec_destroy(GraphExec exec) {
 Result Machine::graph_launch(int device, GraphExec exec, Stream stream) {
   Lock lock = core_->enter();
   if (const Result result = core_->device_state(device); result != Result::ok) return result;
-  const GraphExecState* state = core_->graph_execs.find(handle_bits(exec));
+  GraphExecState* state = core_->graph_execs.find(handle_bits(exec));
   if (state == nullptr) return Result::invalid_value;
   StreamState* launching = core_->resolve(device, stream);
   if (launching == nullptr) return code::invalid_handle;
@@ -186,6 +185,9 @@ Result Machine::graph_launch(int device, GraphExec exec, Stream stream) {
     capture->append(launching->id, *state->graph);
     return Result::ok;
   }
+  if (state->last.position != 0 && state->last.stream != launching->id) {
+    core_->enqueue_marker(*launching, &state->last, core_->strict() ? &state->last_clock : nullptr);
+  }
   if (state->graph->opaque) {
     Operation operation;
     operation.name = "graph launch";
@@ -193,6 +195,8 @@ Result Machine::graph_launch(int device, GraphExec exec, Stream stream) {
   } else {
     core_->replay(device, *launching, *state);
   }
+  state->last = {launching->id, launching->issued};
+  if (core_->strict()) state->last_clock = launching->clock;
   core_->scheduler.tick(lock);
   return Result::ok;
 }

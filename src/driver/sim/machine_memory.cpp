@@ -24,22 +24,26 @@ Result Machine::free(int device, Address base) {
   Address start = 0;
   const Region* region = core_->memory.find(base, start);
   const int owner = region != nullptr ? region->device : device;
-  if (core_->common.config.free_orders) {
+  // "This API will not perform any implicit synchronization when the pointer was allocated with cuMemAllocAsync."
+  if (core_->common.config.free_orders && !core_->memory.is_pool(base)) {
     core_->finish_device_and_learn(lock, owner);
   } else if (core_->memory.host().data()) {
     core_->scheduler.finish_device(lock, owner);  // so that no body runs into addresses that are gone
   }
   if (!core_->memory.is_pool(base)) return core_->memory.free(base, core_->known());
-  core_->memory.pool_free(base, core_->known());
+  core_->memory.pool_free(base, core_->known(), "cuMemFree");
   core_->memory.give_pool_addresses(base);
   return Result::ok;
 }
 
-Result Machine::pool_allocate(int device, std::size_t bytes, Stream stream, Address& out) {
-  Lock lock = core_->enter();
+Result Machine::pool_allocate(int device, std::size_t bytes, Stream stream, Address& out, int pool) {
+  const Lock lock = core_->enter();
   if (const Result result = core_->device_state(device); result != Result::ok) return result;
-  if (core_->resolve(device, stream) == nullptr) return code::invalid_handle;
-  return core_->memory.pool_allocate(device, bytes, out);
+  StreamState* state = core_->resolve(device, stream);
+  if (state == nullptr) return code::invalid_handle;
+  if (const Result result = core_->usable(*state); result != Result::ok) return result;
+  if (core_->capture_of(*state) != nullptr) return Result::not_supported;
+  return core_->memory.pool_allocate(pool < 0 ? state->device : pool, bytes, out);
 }
 
 Result Machine::pool_free(int device, Address base, Stream stream) {
@@ -53,12 +57,14 @@ Result Machine::pool_free(int device, Address base, Stream stream) {
     lock.unlock();
     return free(device, base);
   }
+  if (const Result result = core_->usable(*state); result != Result::ok) return result;
+  if (core_->capture_of(*state) != nullptr) return Result::not_supported;
   Operation operation;
   operation.name = "cuMemFreeAsync";
   Memory& memory = core_->memory;
   operation.body = [&memory, base] { memory.give_pool_addresses(base); };
   const Clock* ordered = nullptr;
-  if (core_->strict() && core_->capture_of(*state) == nullptr) {
+  if (core_->strict()) {
     core_->learn_implicit(*state);
     ordered = &state->clock;
   }

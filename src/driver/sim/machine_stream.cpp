@@ -16,11 +16,7 @@ constexpr unsigned kPatience = 1000;
 Result Machine::stream_create(int device, StreamFlags flags, Stream& out) {
   const Lock lock = core_->enter();
   if (const Result result = core_->device_state(device); result != Result::ok) return result;
-  const std::uint32_t id = core_->scheduler.add_stream(device, flags, false);
-  std::vector<std::uint32_t>& blocking = core_->blocking_streams[static_cast<std::size_t>(device)];
-  std::erase(blocking, id);  // ids are used again
-  if (!flags.non_blocking) blocking.push_back(id);
-  out = as_handle(core_->stream_handles.insert(id));
+  out = as_handle(core_->stream_handles.insert(core_->add_stream(device, flags)));
   return Result::ok;
 }
 
@@ -46,6 +42,14 @@ Result Machine::stream_info(int device, Stream stream, StreamFlags& flags, int& 
   return Result::ok;
 }
 
+std::uint64_t Machine::stream_number(int device, Stream stream) {
+  const Lock lock = core_->enter();
+  if (device < 0 || device >= device_count()) return 0;
+  const bool by_name = stream == nullptr || stream == kLegacyStream || stream == kPerThreadStream;
+  if (!by_name && core_->stream_handles.find(handle_bits(stream)) == nullptr) return 0;
+  return core_->resolve(device, stream)->id;
+}
+
 Result Machine::stream_query(int device, Stream stream) {
   Lock lock = core_->enter();
   if (const Result result = core_->device_state(device); result != Result::ok) return result;
@@ -56,12 +60,13 @@ Result Machine::stream_query(int device, Stream stream) {
   if (const Result result = core_->safe_in_capture("cuStreamQuery"); result != Result::ok) return result;
   core_->scheduler.tick(lock);
   const Position end{state->id, state->issued};
+  const Clock asked_for = core_->strict() ? state->clock : Clock{};  // finish() lets the lock go: more may follow
   if (!core_->scheduler.complete(end)) {
     if (++state->polls < kPatience || core_->common.config.completion == Completion::manual) return Result::not_ready;
     core_->scheduler.finish(lock, end);
   }
   state->polls = 0;
-  if (core_->strict()) core_->threads.clock().join(state->clock);
+  if (core_->strict()) core_->threads.clock().join(asked_for);
   return Result::ok;
 }
 
@@ -179,17 +184,16 @@ Result Machine::event_query(Event event) {
   if (const Result result = core_->safe_in_capture("cuEventQuery"); result != Result::ok) return result;
   if (!state->recorded) return Result::ok;
   const Position at = state->at;
+  const Clock asked_for = core_->strict() ? state->clock : Clock{};
   core_->scheduler.tick(lock);
   if (!core_->scheduler.complete(at)) {
     if (++state->polls < kPatience || core_->common.config.completion == Completion::manual) return Result::not_ready;
     core_->scheduler.finish(lock, at);
   }
+  if (core_->strict()) core_->threads.clock().join(asked_for);
   // A tick may have let the lock go: look again before touching the event.
   state = core_->events.find(handle_bits(event));
-  if (state != nullptr) {
-    state->polls = 0;
-    if (core_->strict()) core_->threads.clock().join(state->clock);
-  }
+  if (state != nullptr) state->polls = 0;
   return Result::ok;
 }
 
@@ -204,8 +208,9 @@ Result Machine::event_synchronize(Event event) {
   if (!state->recorded) return Result::ok;
   const Position at = state->at;
   const int device = state->device;
-  if (core_->strict()) core_->threads.clock().join(state->clock);
+  const Clock waited_for = core_->strict() ? state->clock : Clock{};
   core_->scheduler.finish(lock, at);
+  if (core_->strict()) core_->threads.clock().join(waited_for);
   core_->trim_pools_on_synchronize(device);
   const Result sticky = core_->sticky[static_cast<std::size_t>(device)];
   core_->synchronised(lock, static_cast<int>(at.stream));

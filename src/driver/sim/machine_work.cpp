@@ -17,11 +17,11 @@ Result Machine::submit(int device, Stream stream, const Operation& operation) {
   return core_->submit(lock, device, stream, operation);
 }
 
-bool Machine::Core::is_pinned(const void* address) const {
+bool Machine::Core::is_pinned(const void* address, std::size_t bytes) const {
   auto it = pinned.upper_bound(address);
   if (it == pinned.begin()) return false;
   --it;
-  return handle_bits(address) - handle_bits(it->first) < it->second;
+  return bytes != 0 && range_within(handle_bits(address), bytes, handle_bits(it->first), it->second);
 }
 
 int Machine::Core::owner_of(Address address, int otherwise) const {
@@ -117,7 +117,8 @@ Result Machine::copy(int device, Stream stream, const Copy& copy) {
 Result Machine::fill(int device, Stream stream, const Fill& fill) {
   Lock lock = core_->enter();
   if (const Result result = core_->device_state(device); result != Result::ok) return result;
-  const std::size_t row_bytes = fill.elements * fill.width;
+  std::size_t row_bytes = 0;
+  if (__builtin_mul_overflow(fill.elements, fill.width, &row_bytes)) return Result::invalid_value;
   if (row_bytes == 0 || fill.rows == 0) return Result::ok;
   const bool on_device = is_device_address(fill.to);
 

@@ -127,11 +127,11 @@ bool Memory::is_pool(Address base) const {
   return it != regions_.end() && it->second.kind == MemoryKind::pool;
 }
 
-void Memory::pool_free(Address base, const Clock* ordered) {
+void Memory::pool_free(Address base, const Clock* ordered, const char* call) {
   const auto it = regions_.find(base);  // the callers asked is_pool: what is not of the pool is cuMemFree's business
-  check_pending("PEND-3", "cuMemFreeAsync", base, it->second, ordered);
+  check_pending("PEND-3", call, base, it->second, ordered);
   pool(it->second.device).used -= it->second.bytes;
-  remember_gone(base, it->second.bytes, "cuMemFreeAsync");
+  remember_gone(base, it->second.bytes, call);
   leaving_[base] = {it->second.bytes, it->second.place};
   regions_.erase(it);
 }
@@ -191,7 +191,7 @@ PointerInfo Memory::describe(Address inside) const {
 }
 
 bool Memory::readable(Address base, std::uint64_t bytes) const {
-  const Address end = base + bytes;
+  const Address end = end_of_range(base, bytes);
   while (base < end) {
     Address start = 0;
     if (const Region* region = find(base, start)) {

@@ -61,7 +61,7 @@ class Memory {
   Result pool_allocate(int device, std::uint64_t bytes, Address& out);
   // The pool gets its bytes back at once (idealised); the addresses only with give_pool_addresses, when the free's
   // turn in its stream has come. `ordered`: what the free comes after in its stream; null: not checked.
-  void pool_free(Address base, const Clock* ordered);  // of an address that is_pool
+  void pool_free(Address base, const Clock* ordered, const char* call = "cuMemFreeAsync");  // of one that is_pool
   void give_pool_addresses(Address base);
   void pool_trim(int device, std::uint64_t keep);
   bool is_pool(Address base) const;

@@ -1,18 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "driver/sim/scheduler.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace gapless::driver::sim {
 
-std::uint32_t Scheduler::add_stream(int device, StreamFlags flags, bool legacy) {
-  std::uint32_t id;
-  // A stream's id is its component of every clock. Strict mode never gives one out twice: the new stream's work would
-  // look ordered after the old one's.
-  if (!common_.config.strict && !retired_.empty() && streams_[retired_.back()]->queue.empty()) {
-    id = retired_.back();
-    retired_.pop_back();
-  } else {
+// A stream's id is its component of every clock, and its positions go on when the id is given out again: the new
+// stream's work looks ordered after the old one's. Strict mode therefore waits until it is: when every host thread
+// knows the old work to be complete, all that is submitted from then on follows it.
+bool Scheduler::take_retired(const Clock* known, std::uint32_t& id) {
+  constexpr std::size_t kLooks = 8;  // at a call; the rest have their turn at later ones
+  for (std::size_t look = std::min(kLooks, retired_.size()); look != 0; --look) {
+    id = retired_.front();
+    retired_.pop_front();
+    const StreamState& stream = *streams_[id];
+    const bool drained = stream.done == stream.issued && !stream.running;
+    if (drained && (!common_.config.strict || (known != nullptr && known->at(id) >= stream.issued))) return true;
+    retired_.push_back(id);
+  }
+  return false;
+}
+
+std::uint32_t Scheduler::add_stream(int device, StreamFlags flags, bool legacy, const Clock* known) {
+  std::uint32_t id = 0;
+  if (!take_retired(known, id)) {
     id = stream_count();
     streams_.push_back(std::make_unique<StreamState>());
   }
@@ -23,6 +35,8 @@ std::uint32_t Scheduler::add_stream(int device, StreamFlags flags, bool legacy) 
   stream.legacy = legacy;
   stream.alive = true;
   stream.capture = 0;
+  stream.polls = 0;
+  stream.clock = {};
   return id;
 }
 

@@ -48,7 +48,8 @@ class Scheduler {
  public:
   explicit Scheduler(Common& common) : common_(common), random_(common.config.seed) {}
 
-  std::uint32_t add_stream(int device, StreamFlags flags, bool legacy);
+  // `known`: what all host threads know to be complete (strict); null where that is not known of all of them.
+  std::uint32_t add_stream(int device, StreamFlags flags, bool legacy, const Clock* known);
   void retire_stream(std::uint32_t id);
   StreamState& stream(std::uint32_t id) { return *streams_[id]; }
   std::uint32_t stream_count() const { return static_cast<std::uint32_t>(streams_.size()); }
@@ -77,6 +78,7 @@ class Scheduler {
     std::uint64_t operation = 0;
   };
 
+  bool take_retired(const Clock* known, std::uint32_t& id);
   void tick_pending(Lock& lock);
   void tick_random(Lock& lock);
   // With `block` false it stops where another thread is inside a host function that it would have to wait for.
@@ -87,7 +89,7 @@ class Scheduler {
 
   Common& common_;
   std::vector<std::unique_ptr<StreamState>> streams_;
-  std::vector<std::uint32_t> retired_;
+  std::deque<std::uint32_t> retired_;  // whose ids are to be given out again
   std::uint64_t pending_ = 0;
   std::deque<Queued> by_age_;  // Completion::lag: all queued operations in the order of submission
   std::uint64_t random_;

@@ -19,7 +19,8 @@ Shadow::Cells::iterator Shadow::split(std::uint64_t at) {
 Use Shadow::touch(std::uint64_t begin, std::uint64_t end, const Use& use, const Clock& clock) {
   Use conflict;
   const auto note = [&](const Use& earlier) {
-    if (conflict.position == 0 && earlier.position != 0 && !ordered_before(earlier, clock)) conflict = earlier;
+    const bool own = earlier.stream == use.stream && earlier.position == use.position;
+    if (conflict.position == 0 && earlier.position != 0 && !own && !ordered_before(earlier, clock)) conflict = earlier;
   };
   split(end);
   auto cell = split(begin);

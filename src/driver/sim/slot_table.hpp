@@ -33,15 +33,15 @@ class SlotTable {
 
   // Null where the handle is not one of this table's live ones.
   T* find(std::uint64_t handle) {
-    if ((handle & ~kBodyMask) != tag_) return nullptr;
-    const std::uint64_t index = (handle & kBodyMask) >> 4 & kIndexMask;
+    if ((handle & kTagMask) != tag_) return nullptr;
+    const std::uint64_t index = index_of(handle);
     if (index >= slots_.size() || !slots_[index].live || handle_of(index, slots_[index].generation) != handle)
       return nullptr;
     return &slots_[index].value;
   }
 
   void erase(std::uint64_t handle) {
-    const auto index = static_cast<std::uint32_t>((handle & kBodyMask) >> 4 & kIndexMask);
+    const std::uint32_t index = index_of(handle);
     Slot& slot = slots_[index];
     slot.value = T{};
     slot.live = false;
@@ -60,11 +60,12 @@ class SlotTable {
   }
 
  private:
-  // tag | generation (14 bits) | index (22 bits) | 4 zero bits: handles look like aligned pointers and are never 0,
-  // 1, 2.
-  static constexpr std::uint64_t kIndexMask = (1ull << 22) - 1;
+  // High part of the index | tag (4 bits) | generation (14 bits) | low part of the index (22 bits) | 4 zero bits:
+  // handles look like aligned pointers, are never 0, 1, 2, and up to four million live ones stay below the device's
+  // addresses.
+  static constexpr std::uint64_t kLowMask = (1ull << 22) - 1;
   static constexpr std::uint64_t kGenerationMask = (1ull << 14) - 1;
-  static constexpr std::uint64_t kBodyMask = (1ull << 40) - 1;
+  static constexpr std::uint64_t kTagMask = 15ull << 40;
 
   struct Slot {
     T value{};
@@ -73,7 +74,11 @@ class SlotTable {
   };
 
   std::uint64_t handle_of(std::uint64_t index, std::uint64_t generation) const {
-    return tag_ | generation << 26 | index << 4;
+    return index >> 22 << 44 | tag_ | generation << 26 | (index & kLowMask) << 4;
+  }
+  // Of any number at all: find() compares the whole handle with the one that the index has.
+  static std::uint32_t index_of(std::uint64_t handle) {
+    return static_cast<std::uint32_t>((handle >> 44) << 22 | (handle >> 4 & kLowMask));
   }
 
   std::uint64_t tag_;

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "driver/address_range.hpp"
 #include "driver/driver.hpp"
 
 namespace gapless::driver::sim {

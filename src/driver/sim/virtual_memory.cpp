@@ -106,7 +106,7 @@ Result Memory::map(Address base, std::uint64_t bytes, std::uint64_t offset, Hand
   }
   auto reservation = reservations_.upper_bound(base);
   if ((reservation == reservations_.begin() ||
-       (--reservation, base + bytes > reservation->first + reservation->second)) &&
+       (--reservation, !range_within(base, bytes, reservation->first, reservation->second))) &&
       common_.violate(
           "MAP-2", text("cuMemMap of [0x%llx, +%llu), which is not inside one reservation", ull(base), ull(bytes)))) {
     return Result::invalid_value;

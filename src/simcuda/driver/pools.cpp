@@ -31,11 +31,11 @@ bool valid(Machine* m, int device) {
   return device >= 0 && device < m->device_count();
 }
 
-CUresult allocate(Machine* m, int device, CUdeviceptr* out, std::size_t bytes, CUstream stream) {
+CUresult allocate(Machine* m, int device, CUdeviceptr* out, std::size_t bytes, CUstream stream, int pool) {
   GAPLESS_SIM_REQUIRE(out != nullptr && bytes != 0);
   gapless::driver::Address address = 0;
   const CUstream resolved = resolve_stream(stream);
-  const Result result = m->pool_allocate(device, bytes, resolved, address);
+  const Result result = m->pool_allocate(device, bytes, resolved, address, pool);
   if (result == Result::ok) *out = address;
   return observed("cuMemAllocAsync", result,
                   {.device = device, .address = address, .bytes = bytes, .stream = resolved, .has_stream = true});
@@ -45,14 +45,14 @@ CUresult allocate(Machine* m, int device, CUdeviceptr* out, std::size_t bytes, C
 
 GAPLESS_SIM_API cuMemAllocAsync(CUdeviceptr* out, size_t bytes, CUstream stream) {
   GAPLESS_SIM_CONTEXT_CALL("cuMemAllocAsync");
-  return allocate(m, device, out, bytes, stream);
+  return allocate(m, device, out, bytes, stream, -1);
 }
 
 GAPLESS_SIM_API cuMemAllocFromPoolAsync(CUdeviceptr* out, size_t bytes, CUmemoryPool pool, CUstream stream) {
-  GAPLESS_SIM_CALL("cuMemAllocFromPoolAsync");
+  GAPLESS_SIM_CONTEXT_CALL("cuMemAllocFromPoolAsync");
   int owner = 0;
   GAPLESS_SIM_REQUIRE(device_of(m, pool, owner));
-  return allocate(m, owner, out, bytes, stream);
+  return allocate(m, device, out, bytes, stream, owner);
 }
 
 GAPLESS_SIM_API cuMemFreeAsync(CUdeviceptr address, CUstream stream) {

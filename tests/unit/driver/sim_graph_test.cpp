@@ -97,6 +97,50 @@ TEST_P(SimGraph, AReplayIsOrderedByItsLaunchNotByItsCapture) {
   EXPECT_NE(machine_.violations()[0].text.find("after"), std::string::npos);
 }
 
+// "Each launch is ordered behind both any previous work in hStream and any previous launches of hGraphExec."
+TEST_P(SimGraph, LaunchesOfOneExecFollowEachOtherOnAnyStream) {
+  Address block = 0;
+  ASSERT_EQ(machine_.allocate(0, 4096, block), Result::ok);
+  const Stream origin = stream();
+  const Stream a = stream();
+  const Stream b = stream();
+  ASSERT_EQ(machine_.begin_capture(0, origin, CaptureMode::relaxed), Result::ok);
+  note(origin, "node", block);
+  const GraphExec exec = end(origin);
+  note(a, "a");
+  ASSERT_EQ(machine_.graph_launch(0, exec, a), Result::ok);
+  ASSERT_EQ(machine_.graph_launch(0, exec, b), Result::ok);
+  note(b, "b");
+  ASSERT_EQ(machine_.stream_synchronize(0, b), Result::ok);
+  EXPECT_EQ(log_, "a node node b ");
+  EXPECT_EQ(machine_.violation_count(), 0u);
+  ASSERT_EQ(machine_.graph_launch(0, exec, b), Result::ok);
+  note(a, "other", block);
+  EXPECT_EQ(machine_.violation_count(), 1u) << "only launches follow launches";
+}
+
+TEST_P(SimGraph, PoolCallsInACaptureAreRefusedAndChangeNothing) {
+  const Stream origin = stream();
+  Stream blocking = nullptr;
+  ASSERT_EQ(machine_.stream_create(0, {}, blocking), Result::ok);
+  Address block = 0;
+  Address none = 0;
+  ASSERT_EQ(machine_.pool_allocate(0, 4096, origin, block), Result::ok);
+  ASSERT_EQ(machine_.begin_capture(0, origin, CaptureMode::relaxed), Result::ok);
+  EXPECT_EQ(machine_.pool_allocate(0, 4096, origin, none), Result::not_supported);
+  EXPECT_EQ(machine_.pool_free(0, block, origin), Result::not_supported);
+  end(origin);
+  EXPECT_EQ(machine_.violation_count(), 0u);
+  ASSERT_EQ(machine_.begin_capture(0, blocking, CaptureMode::relaxed), Result::ok);
+  EXPECT_EQ(machine_.pool_free(0, block, nullptr), Result::stream_capture_implicit);
+  EXPECT_EQ(machine_.violation_count(), 1u);
+  Graph graph = nullptr;
+  EXPECT_EQ(machine_.end_capture(0, blocking, graph), Result::stream_capture_invalidated);
+  note(origin, "user", block);
+  EXPECT_EQ(machine_.pool_free(0, block, origin), Result::ok);
+  EXPECT_EQ(machine_.violation_count(), 1u) << machine_.violations().back().text;
+}
+
 TEST_P(SimGraph, BranchesOfOneGraphRaceWithEachOther) {
   Address block = 0;
   ASSERT_EQ(machine_.allocate(0, 4096, block), Result::ok);

@@ -2,10 +2,12 @@
 #include <gtest/gtest.h>
 
 #include <random>
+#include <string>
 #include <vector>
 
 #include "driver/sim/address_space.hpp"
 #include "driver/sim/machine.hpp"
+#include "driver/sim/slot_table.hpp"
 #include "driver/sim/types.hpp"
 
 namespace gapless::driver::sim {
@@ -119,6 +121,102 @@ TEST(SimMemory, ThePoolGrowsInStepsAndGivesIdleBytesBeforeAnOom) {
   ASSERT_EQ(machine.pool_free(0, b, nullptr), Result::ok);
   ASSERT_EQ(machine.device_synchronize(0), Result::ok);
   EXPECT_EQ(machine.physical_bytes(0), 90 * kMiB) << "threshold 0: idle bytes go at a synchronisation";
+}
+
+TEST(SimMemory, AFillWhoseBytesCannotBeCountedIsRefused) {
+  Config config;
+  config.strict = true;
+  Machine machine(config);
+  Address base = 0;
+  ASSERT_EQ(machine.allocate(0, 4096, base), Result::ok);
+  Machine::Fill fill;
+  fill.name = "cuMemsetD32";
+  fill.to = base;
+  fill.width = 4;
+  fill.elements = std::size_t{1} << 62;  // four times this is 0 in 64 bits
+  EXPECT_EQ(machine.fill(0, nullptr, fill), Result::invalid_value);
+  EXPECT_EQ(machine.operations(), 0u);
+}
+
+TEST(SimMemory, StreamOrderedAllocationTakesThePoolOfTheStreamsDevice) {
+  Config config;
+  config.devices = 2;
+  Machine machine(config);
+  Stream second = nullptr;
+  ASSERT_EQ(machine.stream_create(1, {}, second), Result::ok);
+  Address base = 0;
+  ASSERT_EQ(machine.pool_allocate(0, 4096, second, base), Result::ok);
+  EXPECT_EQ(machine.find(base).device, 1);
+  EXPECT_EQ(machine.physical_bytes(0), 0u);
+  ASSERT_EQ(machine.pool_allocate(0, 4096, second, base, 0), Result::ok);
+  EXPECT_EQ(machine.find(base).device, 0) << "a pool that the program names";
+  ASSERT_EQ(machine.pool_allocate(0, 4096, nullptr, base), Result::ok);
+  EXPECT_EQ(machine.find(base).device, 0);
+}
+
+TEST(SimMemory, KernelsReachPinnedHostMemoryAndNotItsNeighbours) {
+  Config config;
+  config.strict = true;
+  Machine machine(config);
+  static char bytes[8192];
+  machine.host_register(bytes, 4096);
+  const auto use = [&](char* at, std::size_t n) {
+    const Access access{reinterpret_cast<Address>(at), n, true, -1};
+    Operation operation;
+    operation.name = "kernel";
+    operation.accesses = {&access, 1};
+    EXPECT_EQ(machine.submit(0, nullptr, operation), Result::ok);
+    return machine.violation_count();
+  };
+  EXPECT_EQ(use(bytes, 4096), 0u);
+  EXPECT_EQ(use(bytes + 4095, 1), 0u);
+  EXPECT_EQ(use(bytes + 4095, 2), 1u);
+  EXPECT_STREQ(machine.violations()[0].rule, "ACC-1");
+  EXPECT_EQ(machine.host_unregister(bytes), Result::ok);
+  EXPECT_EQ(use(bytes, 1), 2u);
+}
+
+TEST(SimMemory, ReportsAreWholeHoweverLongTheNames) {
+  Config config;
+  config.strict = true;
+  Machine machine(config);
+  const std::string first = "first_" + std::string(700, 'x') + "_end";
+  const std::string second = "second_" + std::string(700, 'y') + "_end";
+  Address base = 0;
+  ASSERT_EQ(machine.allocate(0, 512, base), Result::ok);
+  for (const std::string& name : {first, second}) {
+    StreamFlags flags;
+    flags.non_blocking = true;
+    Stream stream = nullptr;
+    ASSERT_EQ(machine.stream_create(0, flags, stream), Result::ok);
+    const Access access{base, 512, true, -1};
+    Operation operation;
+    operation.name = machine.intern(name);
+    operation.accesses = {&access, 1};
+    EXPECT_EQ(machine.submit(0, stream, operation), Result::ok);
+  }
+  ASSERT_EQ(machine.violation_count(), 1u);
+  EXPECT_NE(machine.violations()[0].text.find(first), std::string::npos);
+  EXPECT_NE(machine.violations()[0].text.find(second), std::string::npos);
+}
+
+TEST(SlotTable, TellsMoreThanFourMillionLiveHandlesApart) {
+  constexpr std::uint64_t kMany = (1ull << 22) + 100;
+  SlotTable<char> table(3);
+  std::vector<std::uint64_t> last;
+  const std::uint64_t first = table.insert('a');
+  for (std::uint64_t i = 1; i < kMany; ++i) {
+    const std::uint64_t handle = table.insert('b');
+    if (i >= kMany - 100) last.push_back(handle);
+  }
+  for (const std::uint64_t handle : last) {
+    ASSERT_NE(table.find(handle), nullptr);
+    table.erase(handle);
+    EXPECT_EQ(table.find(handle), nullptr);
+  }
+  ASSERT_NE(table.find(first), nullptr);
+  EXPECT_EQ(*table.find(first), 'a');
+  EXPECT_EQ(SlotTable<char>(2).find(first), nullptr) << "of another kind";
 }
 
 TEST(SimMemory, WithoutVirtualMemoryTheCallsSayNotSupported) {

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <functional>
 #include <mutex>
 #include <thread>
 
@@ -53,6 +54,123 @@ TEST(SimStream, EventsCompleteAsTheScheduleSays) {
   EXPECT_EQ(query_after("lag:3", 3), Result::ok);
   EXPECT_EQ(query_after("lazy", 100), Result::not_ready);
   EXPECT_EQ(query_after("manual", 100), Result::not_ready);
+}
+
+// While a thread waits, a host function runs outside the lock. What others do meanwhile is judged by what was known
+// before the wait; what they submit meanwhile is not what was waited for.
+TEST(SimStream, AWaitTeachesWhatItWaitedForAndNotBeforeItReturns) {
+  const std::function<void(Machine&, Stream, Event)> ways[] = {
+      [](Machine& m, Stream, Event e) { EXPECT_EQ(m.event_synchronize(e), Result::ok); },
+      [](Machine& m, Stream s, Event) { EXPECT_EQ(m.stream_synchronize(0, s), Result::ok); },
+      [](Machine& m, Stream, Event) { EXPECT_EQ(m.device_synchronize(0), Result::ok); },
+      [](Machine& m, Stream, Event e) {
+        while (m.event_query(e) == Result::not_ready) {
+        }
+      },
+      [](Machine& m, Stream s, Event) {
+        while (m.stream_query(0, s) == Result::not_ready) {
+        }
+      },
+  };
+  for (const auto& wait : ways) {
+    Config config = with("lazy");
+    config.strict = true;
+    config.free_orders = false;
+    Machine machine(config);
+    const Stream stream = make_stream(machine);
+    const Event event = make_event(machine);
+    Address waited_for = 0;
+    Address later = 0;
+    ASSERT_EQ(machine.allocate(0, 512, waited_for), Result::ok);
+    ASSERT_EQ(machine.allocate(0, 512, later), Result::ok);
+    const auto write = [&](Address at) {
+      const Access access{at, 512, true, -1};
+      Operation operation;
+      operation.name = "writer";
+      operation.accesses = {&access, 1};
+      EXPECT_EQ(machine.submit(0, stream, operation), Result::ok);
+    };
+    std::atomic<int> stage{0};
+    Operation host;
+    host.name = "host function";
+    host.host_function = true;
+    host.body = [&] {
+      stage = 1;
+      while (stage != 2) std::this_thread::yield();
+    };
+    ASSERT_EQ(machine.submit(0, stream, host), Result::ok);
+    write(waited_for);
+    ASSERT_EQ(machine.event_record(0, event, stream), Result::ok);
+    std::thread other([&] {
+      while (stage != 1) std::this_thread::yield();
+      EXPECT_EQ(machine.free(0, waited_for), Result::ok);
+      EXPECT_EQ(machine.violation_count(), 1u) << "the wait is not over";
+      write(later);
+      stage = 2;
+    });
+    wait(machine, stream, event);
+    other.join();
+    EXPECT_EQ(machine.free(0, later), Result::ok);
+    EXPECT_EQ(machine.violation_count(), 2u) << "nobody waited for this";
+  }
+}
+
+// What strict mode keeps is bounded by what lives: a destroyed stream's number is given out again, but not before every
+// host thread knows its work to be complete, because the new stream's work would look ordered after the old one's.
+TEST(SimStream, ADestroyedStreamsNumberComesBackOnceTheHostKnowsItsWork) {
+  for (const char* completion : {"eager", "lazy", "lag:3", "random:1"}) {
+    Config config = with(completion);
+    config.strict = true;
+    Machine machine(config);
+    Address block = 0;
+    ASSERT_EQ(machine.allocate(0, 512, block), Result::ok);
+    const auto write = [&](Stream stream) {
+      const Access access{block, 512, true, -1};
+      Operation operation;
+      operation.name = "writer";
+      operation.accesses = {&access, 1};
+      EXPECT_EQ(machine.submit(0, stream, operation), Result::ok);
+      return machine.violation_count();
+    };
+    for (int i = 0; i < 500; ++i) {
+      const Stream stream = make_stream(machine, i % 2 == 0);
+      EXPECT_LE(machine.stream_number(0, stream), 2u) << completion;
+      EXPECT_EQ(write(stream), 0u);
+      if (i % 3 == 0) {  // before or after it is destroyed
+        ASSERT_EQ(machine.stream_synchronize(0, stream), Result::ok);
+      }
+      ASSERT_EQ(machine.stream_destroy(0, stream), Result::ok);
+      EXPECT_EQ(machine.stream_number(0, stream), 0u) << "asking for a dead stream's number breaks no rule";
+      ASSERT_EQ(machine.device_synchronize(0), Result::ok);
+    }
+    const Stream unknown = make_stream(machine);
+    EXPECT_EQ(write(unknown), 0u);
+    ASSERT_EQ(machine.stream_destroy(0, unknown), Result::ok);
+    EXPECT_EQ(write(make_stream(machine)), 1u) << "destroying a stream orders nothing";
+  }
+}
+
+// A destroyed blocking stream is still followed by the legacy stream; a new stream with its number is not its kind.
+TEST(SimStream, TheLegacyStreamFollowsDestroyedBlockingStreams) {
+  Config config = with("lazy");
+  config.devices = 2;
+  Machine machine(config);
+  std::string log;
+  const Stream blocking = make_stream(machine, false);
+  work(machine, blocking, [&] { log += "a"; });
+  ASSERT_EQ(machine.stream_destroy(0, blocking), Result::ok);
+  work(machine, nullptr, [&] { log += "b"; });
+  ASSERT_EQ(machine.stream_synchronize(0, nullptr), Result::ok);
+  EXPECT_EQ(log, "ab");
+  Stream of_another_device = nullptr;
+  ASSERT_EQ(machine.stream_create(1, {}, of_another_device), Result::ok);
+  Operation operation;
+  operation.name = "work";
+  operation.body = [&] { log += "c"; };
+  ASSERT_EQ(machine.submit(1, of_another_device, operation), Result::ok);
+  work(machine, nullptr, [&] { log += "d"; });
+  ASSERT_EQ(machine.stream_synchronize(0, nullptr), Result::ok);
+  EXPECT_EQ(log, "abd");
 }
 
 TEST(SimStream, AdvanceCountsAsThatManyOperations) {
