@@ -36,7 +36,8 @@ class Options(unittest.TestCase):
             self.assertIn(option, result.stdout)
 
     def test_mistakes_exit_125(self):
-        mistakes = [[], ["--"], ["--sise", "1GiB", "true"], ["--size"], ["--size", "big", "true"], ["--devices", "0", "true"],
+        mistakes = [[], ["--"], ["--sise", "1GiB", "true"], ["--size"], ["--size", "big", "true"],
+                    ["--size", "nan", "true"], ["--capability", "8..0", "true"], ["--capability", "800", "true"], ["--capability", ".80", "true"], ["--devices", "0", "true"],
                     ["--completion", "soon", "true"], ["--strict=1", "true"], ["--stats", "/no/such/folder/x", "true"]]  # fmt: skip
         for arguments in mistakes:
             with self.subTest(arguments=arguments):
@@ -174,6 +175,30 @@ for _ in range(300):
         self.assertIn("cuEventQuery 600 ", logs["first"])
         self.assertEqual(logs["first"], logs["second"])
         self.assertNotEqual(logs["first"], logs["other"])
+
+    def test_a_log_breaks_no_rule(self):
+        script = USE_DEVICE + """
+stream = ctypes.c_void_p()
+assert cuda.cudaStreamCreateWithFlags(ctypes.byref(stream), 1) == 0
+assert cuda.cudaStreamDestroy(stream) == 0
+assert cuda.cudaStreamSynchronize(stream) != 0
+"""
+        with tempfile.TemporaryDirectory() as folder:
+            plain, logged = (self.report(run("--strict", *options, "--", sys.executable, "-c", script))
+                             for options in ([], ["--log", pathlib.Path(folder) / "log"]))  # fmt: skip
+        self.assertEqual(len([line for line in plain if "STR-1" in line]), 1, plain)
+        self.assertEqual(len([line for line in logged if "STR-1" in line]), 1, logged)
+
+    def test_other_processes_write_logs_of_their_own(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "log"
+            script = pathlib.Path(folder) / "use.py"
+            script.write_text(USE_DEVICE)
+            result = run("--log", path, "--", "sh", "-c", f"'{sys.executable}' '{script}'; true")
+            self.assertEqual(result.returncode, 0, result.stderr)
+            logs = list(pathlib.Path(folder).glob("log.*"))
+            self.assertEqual(len(logs), 1, logs)
+            self.assertIn("cuMemAlloc 0 ", logs[0].read_text())
 
     def test_defaults_come_from_the_environment(self):
         script = "echo $GAPLESS_SIM"

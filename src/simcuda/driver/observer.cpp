@@ -43,23 +43,21 @@ std::uint64_t event_number(const void* event, bool destroyed) {
 
 std::uint64_t stream_number(const Seen& seen) {
   if (!seen.has_stream) return 0;
-  sim::StreamFlags flags;
-  int device = 0;
-  std::uint64_t id = 0;
   Machine* const m = machine();
-  if (m != nullptr) (void)m->stream_info(seen.device, const_cast<void*>(seen.stream), flags, device, id);
-  return id;
+  return m == nullptr ? 0 : m->stream_number(seen.device, const_cast<void*>(seen.stream));
 }
 
-// GAPLESS_SIM_LOG: one line a call, of this process only: a child that has its own device would write over it.
+// GAPLESS_SIM_LOG: one line a call. The process that gapless-sim started writes FILE, every other one FILE.PID: it has
+// a device of its own.
 std::FILE* open_log() {
-  const char* const path = std::getenv("GAPLESS_SIM_LOG");
+  const char* const wanted = std::getenv("GAPLESS_SIM_LOG");
   const char* const main_process = std::getenv("GAPLESS_SIM_MAIN_PID");
-  if (path == nullptr || *path == '\0') return nullptr;
-  if (main_process != nullptr && std::to_string(::getpid()) != main_process) return nullptr;
-  std::FILE* const log = std::fopen(path, "w");
+  if (wanted == nullptr || *wanted == '\0') return nullptr;
+  const std::string own = std::to_string(::getpid());
+  const std::string path = main_process != nullptr && own != main_process ? wanted + ("." + own) : wanted;
+  std::FILE* const log = std::fopen(path.c_str(), "w");
   if (log == nullptr) {
-    std::fprintf(stderr, "gapless-sim: cannot write %s\n", path);
+    std::fprintf(stderr, "gapless-sim: cannot write %s\n", path.c_str());
     return nullptr;
   }
   std::setvbuf(log, nullptr, _IOLBF, 0);  // a forked child must not write what it inherited

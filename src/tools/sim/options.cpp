@@ -18,6 +18,14 @@ bool parse_number(std::string_view text, Number& out) {
 // One page of the device: a machine with less can hold nothing.
 constexpr std::uint64_t kLeastSize = std::uint64_t{2} << 20;
 
+// M.N: compute capabilities have one digit after the dot.
+bool is_capability(std::string_view text) {
+  const std::size_t dot = text.find('.');
+  if (dot == 0 || dot > 2 || text.size() != dot + 2) return false;
+  return text.substr(0, dot).find_first_not_of("0123456789") == std::string_view::npos &&
+         text.find_first_not_of("0123456789", dot + 1) == std::string_view::npos;
+}
+
 // What is wrong with a value that reads as a size, with what was probably meant; empty: nothing.
 std::string size_problem(std::string_view text, std::uint64_t bytes) {
   if (bytes >= kLeastSize) return {};
@@ -54,7 +62,7 @@ std::vector<Option> options_of(SimOptions& out) {
       {"--capability", true,
        [&](std::string_view v) {
          out.capability = v;
-         return v.size() >= 3 && v.find_first_not_of("0123456789.") == std::string_view::npos;
+         return is_capability(v);
        }},
       {"--stats", true,
        [&](std::string_view v) {
@@ -170,7 +178,7 @@ Runs COMMAND, and what it starts, on a simulated CUDA device: no GPU is needed, 
   --quiet                     no line at the end: otherwise each process that used the device writes one line to stderr, the
                               peak of physical bytes and the number of broken rules
   --log FILE                  write one line for each call of COMMAND that makes, maps, frees or waits for memory or orders
-                              streams; the same run twice writes the same file
+                              streams; the same run twice writes the same file; processes that COMMAND starts write FILE.PID
   --gapless                   also preload gapless (libgapless_preload.so)
   -h, --help                  this text
 
