@@ -39,7 +39,7 @@ class Lease:
 
     def __del__(self) -> None:
         # The allocator outlives every tensor; a process that ends gives nothing back.
-        self._pool.core.gapless_constant_release(self._pool.handle, self._ticket)
+        self._pool.release(self._ticket)
 
 
 class _Memory:
@@ -61,13 +61,25 @@ class Pool:
         self.check(core.gapless_constant_pool_create(allocator, ctypes.byref(args), ctypes.byref(self.handle)), "constant pool")
         self._lock = threading.Lock()
         self._in_flight: collections.deque = collections.deque()  # (event, pinned tensors that copies read)
+        self._unreleased: collections.deque = collections.deque()  # tickets whose stream captured when their last tensor died
 
     def check(self, status: int, operation: str) -> None:
         if status != OK:
             raise_for(self.core, status, operation)
 
+    def release(self, ticket: int) -> None:
+        """Ends a lease; one that cannot end now, because its stream captures, ends before the next padding. Takes no lock: tensors die
+        anywhere."""
+        if self.core.gapless_constant_release(self.handle, ticket) != OK:
+            self._unreleased.append(ticket)
+
+    def _release_late(self) -> None:
+        for _ in range(len(self._unreleased)):
+            self.release(self._unreleased.popleft())
+
     def pad(self, tokens, lengths, labels, rule, value, *, pad_id: int, ignore_index: int, left: bool, outputs: int) -> dict:
         """Pads on the current stream; the outputs by name, and the lease as "lease"."""
+        self._release_late()
         stream = torch.cuda.current_stream(self.ordinal)
         batch = _ragged(tokens, lengths, labels, rule, value, outputs)
         batch.pad_id, batch.ignore_index, batch.left = pad_id, ignore_index, int(left)
@@ -77,8 +89,8 @@ class Pool:
         if status == INVALID_ARGUMENT and error.index >= 0:
             raise SequenceTooLong(error.index, error.length, value)
         self.check(status, "pad")
-        self._keep([one for one in (tokens, lengths, labels) if one is not None and (one.is_cuda or one.is_pinned())], stream)
         lease = Lease(self, out.ticket)
+        self._keep([one for one in (tokens, lengths, labels) if one is not None and (one.is_cuda or one.is_pinned())], stream)
         rows = (out.rows, out.length)
         made = {"lease": lease, "tokens": self._tensor(lease, out.tokens, rows, "<i8")}
         for name, address in (("mask", out.mask), ("positions", out.positions), ("labels", out.labels)):
@@ -103,6 +115,7 @@ class Pool:
 
     def trim(self) -> int:
         """Bytes given back: the buffers that no tensor uses."""
+        self._release_late()
         released = ctypes.c_size_t()
         self.check(self.core.gapless_constant_trim(self.handle, ctypes.byref(released)), "trim")
         return released.value

@@ -199,7 +199,7 @@ class PaddingCollator:
                     [value.item() if hasattr(value, "item") else value for value in values])
             elif name in ("labels", "label", "label_ids"):
                 if [len(one) for one in lists] == lengths:
-                    labels = _flat(lists)
+                    labels = _flat(lists, name)
                 else:
                     target = self._target(lists)
             elif [len(one) for one in lists] != lengths:
@@ -207,17 +207,17 @@ class PaddingCollator:
             elif name == "attention_mask":
                 # All ones is what the kernel writes; a mask with holes is data.
                 if rule.mask and any(0 in one for one in lists):
-                    rule, extra[name] = dataclasses.replace(rule, mask=False), (_flat(lists), 0)
+                    rule, extra[name] = dataclasses.replace(rule, mask=False), (_flat(lists, name), 0)
             elif name == "position_ids" and rule.positions:
                 continue
             else:
-                extra[name] = (_flat(lists), self._pads.get(name, 0))
-        return Ragged(rule, torch.tensor(lengths, dtype=torch.int64), _flat(rows), labels, extra, plain, target)
+                extra[name] = (_flat(lists, name), self._pads.get(name, 0))
+        return Ragged(rule, torch.tensor(lengths, dtype=torch.int64), _flat(rows, "input_ids"), labels, extra, plain, target)
 
     def _target(self, lists: list[list]) -> Ragged:
         rule = dataclasses.replace(self.rule, pad_id=self.rule.ignore_index, length=None, mask=False, positions=False, cu_seqlens=False,
                                    token_labels=False)
-        return Ragged(rule, torch.tensor([len(one) for one in lists], dtype=torch.int64), _flat(lists), None, {}, {})
+        return Ragged(rule, torch.tensor([len(one) for one in lists], dtype=torch.int64), _flat(lists, "labels"), None, {}, {})
 
     def reserve(self, batch_size: int, longest: int | None = None, *, labels: bool | None = None, device: int | None = None) -> None:
         """Makes the buffers for batches of `batch_size` rows ahead, so that the first step makes none. `longest`: of the sequences; not
@@ -272,5 +272,11 @@ def _numbers(value) -> list:
     return value.tolist() if hasattr(value, "tolist") else list(value)
 
 
-def _flat(rows: list[list]) -> torch.Tensor:
-    return torch.tensor([value for row in rows for value in row], dtype=torch.int64)
+def _flat(rows: list[list], name: str) -> torch.Tensor:
+    """The values of a feature one after the other. Raises ValueError for what padding would change: fractions, and lists in lists."""
+    values = [value for row in rows for value in row]
+    flat = torch.tensor(values) if values else torch.empty(0, dtype=torch.int64)
+    if flat.ndim != 1 or flat.is_floating_point() or flat.is_complex():
+        raise ValueError(f"the feature {name!r} has values that are not whole numbers, one for each token: remove the column, or use "
+                         "transformers' own collator")
+    return flat.to(torch.int64)

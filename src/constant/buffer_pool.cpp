@@ -15,6 +15,28 @@ bool reachable(const stream::StreamKey& key) {
 
 }  // namespace
 
+// A buffer that this thread works on: goes to `after` when the work ends, also when the host runs out of memory in its
+// midst. A lease that ends, or was not granted, is forgotten.
+class BufferPool::Taken {
+ public:
+  Taken(BufferPool& pool, Buffer& buffer, State after, std::uint64_t ticket = 0)
+      : pool_(pool), buffer_(buffer), after_(after), ticket_(ticket) {}
+  Taken(const Taken&) = delete;
+  Taken& operator=(const Taken&) = delete;
+  ~Taken() {
+    const std::lock_guard guard(pool_.lock_);
+    buffer_.state = after_;
+    if (ticket_ != 0 && after_ == State::free) pool_.leases_.erase(ticket_);
+  }
+  void becomes(State after) { after_ = after; }
+
+ private:
+  BufferPool& pool_;
+  Buffer& buffer_;
+  State after_;
+  const std::uint64_t ticket_;
+};
+
 Status BufferPool::acquire(std::uint64_t shape_class, std::uint64_t bytes, driver::Stream stream, Lease& out) {
   if (bytes == 0) return base::fail(Status::invalid_argument, "a lease of 0 bytes");
   if (const Status status = refuse_capture(stream); status != Status::ok) return status;
@@ -30,18 +52,15 @@ Status BufferPool::acquire(std::uint64_t shape_class, std::uint64_t bytes, drive
     leases_.emplace(tickets_ + 1, buffer);
     ticket = ++tickets_;
     buffer->state = State::taken;
-    ring.next = (buffer->index + 1) % ring.buffers.size();
   }
-  const Status status = prepare(*buffer, bytes, stream);
+  Taken taken(*this, *buffer, State::free, ticket);
+  if (const Status status = prepare(*buffer, bytes, stream); status != Status::ok) return status;
+  taken.becomes(State::leased);
   const std::lock_guard guard(lock_);
-  if (status != Status::ok) {
-    leases_.erase(ticket);
-    buffer->state = State::free;
-    return status;
-  }
+  Ring& ring = rings_.find(shape_class)->second;
+  ring.next = (buffer->index + 1) % ring.buffers.size();
   acquired_++;
   buffer->stream = stream::key_of(stream);
-  buffer->state = State::leased;
   out = Lease{buffer->data, bytes, ticket};
   return Status::ok;
 }
@@ -50,77 +69,60 @@ Status BufferPool::pass(std::uint64_t ticket, driver::Stream stream) {
   if (const Status status = refuse_capture(stream); status != Status::ok) return status;
   Buffer* buffer = nullptr;
   if (const Status status = take_leased(ticket, buffer); status != Status::ok) return status;
+  const Taken taken(*this, *buffer, State::leased);
   const stream::StreamKey next = stream::key_of(stream);
-  Status status = Status::ok;
-  if (next != buffer->stream) {
-    status = record(*buffer);
-    if (status == Status::ok)
-      if (const auto result = allocator_.ops().stream_wait_event(device_, stream, buffer->event);
-          result != driver::Result::ok)
-        status = failed("cuStreamWaitEvent", result);
-    if (status == Status::ok) buffer->stream = next;
-  }
-  put_back(*buffer, State::leased);
-  return status;
+  if (next == buffer->stream) return Status::ok;
+  if (const Status status = record(*buffer); status != Status::ok) return status;
+  if (const auto result = allocator_.ops().stream_wait_event(device_, stream, buffer->event);
+      result != driver::Result::ok)
+    return failed("cuStreamWaitEvent", result);
+  buffer->stream = next;
+  return Status::ok;
 }
 
 Status BufferPool::release(std::uint64_t ticket) {
   Buffer* buffer = nullptr;
   if (const Status status = take_leased(ticket, buffer); status != Status::ok) return status;
-  const Status status = record(*buffer);
-  if (status != Status::ok) {
-    put_back(*buffer, State::leased);
-    return status;
-  }
-  const std::lock_guard guard(lock_);
-  leases_.erase(ticket);
-  buffer->state = State::free;
+  Taken taken(*this, *buffer, State::leased, ticket);
+  if (const Status status = record(*buffer); status != Status::ok) return status;
+  taken.becomes(State::free);
   return Status::ok;
 }
 
 Status BufferPool::reserve(std::uint64_t shape_class, std::uint64_t bytes, driver::Stream stream) {
   if (bytes == 0) return base::fail(Status::invalid_argument, "a reserve of 0 bytes");
   if (const Status status = refuse_capture(stream); status != Status::ok) return status;
-  std::vector<Buffer*> taken;
+  std::vector<Buffer*> buffers;
   {
     const std::lock_guard guard(lock_);
-    Ring& ring = ring_of(shape_class);
-    taken.reserve(ring.buffers.size());
-    for (Buffer& buffer : ring.buffers) {
-      if (buffer.state != State::free || buffer.bytes >= bytes) continue;
-      buffer.state = State::taken;
-      taken.push_back(&buffer);
-    }
+    for (Buffer& buffer : ring_of(shape_class).buffers) buffers.push_back(&buffer);
   }
-  Status status = Status::ok;
-  for (Buffer* const buffer : taken) {
-    if (status == Status::ok) status = make_ready(*buffer, bytes, stream);
-    put_back(*buffer, State::free);
+  for (Buffer* const buffer : buffers) {
+    if (!take_free(*buffer)) continue;
+    const Taken taken(*this, *buffer, State::free);
+    if (buffer->bytes >= bytes) continue;
+    if (const Status status = make_ready(*buffer, bytes, stream); status != Status::ok) return status;
   }
-  return status;
+  return Status::ok;
 }
 
 Status BufferPool::trim(std::uint64_t& released) {
-  std::vector<Buffer*> taken;
+  std::vector<Buffer*> buffers;
   {
     const std::lock_guard guard(lock_);
-    for (auto& [shape_class, ring] : rings_) {
-      for (Buffer& buffer : ring.buffers) {
-        if (buffer.state != State::free || buffer.data == nullptr) continue;
-        taken.push_back(&buffer);
-        buffer.state = State::taken;
-      }
-    }
+    for (auto& [shape_class, ring] : rings_)
+      for (Buffer& buffer : ring.buffers) buffers.push_back(&buffer);
   }
   released = 0;
-  Status status = Status::ok;
-  for (Buffer* const buffer : taken) {
+  for (Buffer* const buffer : buffers) {
+    if (!take_free(*buffer)) continue;
+    const Taken taken(*this, *buffer, State::free);
+    if (buffer->data == nullptr) continue;
     const std::uint64_t bytes = buffer->bytes;
-    if (status == Status::ok) status = give_memory_back(*buffer);
-    if (buffer->data == nullptr) released += bytes;
-    put_back(*buffer, State::free);
+    if (const Status status = give_memory_back(*buffer); status != Status::ok) return status;
+    released += bytes;
   }
-  return status;
+  return Status::ok;
 }
 
 void BufferPool::read_stats(gapless_constant_stats& out) {
@@ -179,9 +181,11 @@ Status BufferPool::take_leased(std::uint64_t ticket, Buffer*& out) {
   return Status::ok;
 }
 
-void BufferPool::put_back(Buffer& buffer, State state) {
+bool BufferPool::take_free(Buffer& buffer) {
   const std::lock_guard guard(lock_);
-  buffer.state = state;
+  if (buffer.state != State::free) return false;
+  buffer.state = State::taken;
+  return true;
 }
 
 // Large enough, and `stream` after all that used it.
@@ -259,10 +263,12 @@ Status BufferPool::give_memory_back(Buffer& buffer) {
 
 Status BufferPool::refuse_capture(driver::Stream stream) {
   driver::CaptureInfo info;
-  // A stream that the driver does not know does not capture.
-  if (allocator_.ops().capture_info(device_, stream, info) == driver::Result::ok &&
-      info.status != driver::CaptureStatus::none)
-    return base::fail(Status::in_capture, "the stream captures: hold the lease as long as the graph");
+  const driver::Result result = allocator_.ops().capture_info(device_, stream, info);
+  // The legacy default stream says so while a stream that waits for it captures. A stream that the driver does not know
+  // does not capture.
+  const bool captures = result == driver::Result::stream_capture_implicit ||
+                        (result == driver::Result::ok && info.status != driver::CaptureStatus::none);
+  if (captures) return base::fail(Status::in_capture, "the stream captures: hold the lease as long as the graph");
   return Status::ok;
 }
 

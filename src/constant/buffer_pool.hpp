@@ -60,10 +60,12 @@ class BufferPool {
     std::size_t next = 0;
   };
 
+  class Taken;
+
   Ring& ring_of(std::uint64_t shape_class);
   Buffer* next_free(Ring& ring);
   Status take_leased(std::uint64_t ticket, Buffer*& out);
-  void put_back(Buffer& buffer, State state);
+  bool take_free(Buffer& buffer);
 
   // Of a buffer that this thread has taken.
   Status prepare(Buffer& buffer, std::uint64_t bytes, driver::Stream stream);

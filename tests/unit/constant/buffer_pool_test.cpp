@@ -274,6 +274,30 @@ TEST_F(ConstantBuffers, AFailedCallChangesNothing) {
   }
 }
 
+TEST_F(ConstantBuffers, TheLegacyStreamWaitsForABlockingStreamsCapture) {
+  make();
+  driver::Stream stream = nullptr;
+  ASSERT_EQ(machine_->stream_create(0, {.non_blocking = false}, stream), driver::Result::ok);
+  const gapless_lease lease = acquire(1, 3 * kMiB);
+  ASSERT_EQ(machine_->begin_capture(0, stream, driver::sim::CaptureMode::relaxed), driver::Result::ok);
+  EXPECT_EQ(gapless_constant_release(pool, lease.ticket), GAPLESS_ERROR_IN_CAPTURE);
+  EXPECT_EQ(try_acquire(2, 3 * kMiB), GAPLESS_ERROR_IN_CAPTURE);
+  driver::sim::Graph graph = nullptr;
+  EXPECT_EQ(machine_->end_capture(0, stream, graph), driver::Result::ok) << "the capture was invalidated";
+  release(lease);
+}
+
+TEST_F(ConstantBuffers, ARefusedRequestLeavesTheTurn) {
+  make(2);
+  const gapless_lease first = acquire(1, 3 * kMiB);
+  release(first);
+  EXPECT_EQ(try_acquire(1, 2 * kGiB), GAPLESS_ERROR_OUT_OF_MEMORY);
+  release(acquire(1, 3 * kMiB));
+  const gapless_lease third = acquire(1, 3 * kMiB);
+  EXPECT_EQ(third.address, first.address);
+  release(third);
+}
+
 TEST_F(ConstantBuffers, ThreadsShareAPool) {
   make(2, 8, {});
   std::vector<std::thread> threads;
