@@ -97,6 +97,23 @@ void free_of_pool_memory(World& w, bool synchronised) {
   (void)w.machine.free(0, base);
 }
 
+// A copy between `host` and a block, then a kernel that writes the block on a stream that does not follow the copy's.
+void copy_then_write(World& w, bool to_device, bool synchronous, bool pinned, bool ordered) {
+  static char host[512];
+  const Address block = w.mapped();
+  const Stream a = w.stream();
+  if (pinned) w.machine.host_register(host, sizeof host);
+  driver::sim::Machine::Copy copy;
+  void* const device = reinterpret_cast<void*>(block);
+  copy.to = to_device ? device : host;
+  copy.from = to_device ? host : device;
+  copy.bytes = sizeof host;
+  copy.synchronous = synchronous;
+  (void)w.machine.copy(0, a, copy);
+  if (ordered) (void)w.driver.stream_synchronize(0, a);
+  w.write(w.stream(), block);
+}
+
 }  // namespace
 
 std::vector<Case> use_rules() {
@@ -126,6 +143,12 @@ std::vector<Case> use_rules() {
       {"ACC-3", [](World& w) { touch_on_device(w, 1); }, [](World& w) { touch_on_device(w, 0); }, strict_two_devices},
       {"RACE-1", [](World& w) { write_then_read(w, false); }, [](World& w) { write_then_read(w, true); }, strict},
       {"RACE-1", [](World& w) { two_in_place(w, false); }, [](World& w) { two_in_place(w, true); }, strict, "InPlace"},
+      {"RACE-1", [](World& w) { copy_then_write(w, true, true, false, false); },
+       [](World& w) { copy_then_write(w, true, true, false, true); }, strict, "SynchronousCopyFromPageable"},
+      {"RACE-1", [](World& w) { copy_then_write(w, true, false, true, false); },
+       [](World& w) { copy_then_write(w, true, true, true, false); }, strict, "CopyFromPinned"},
+      {"RACE-1", [](World& w) { copy_then_write(w, false, false, false, false); },
+       [](World& w) { copy_then_write(w, false, true, false, false); }, strict, "AsynchronousCopyToPageable"},
       {"RACE-2", [](World& w) { write_through_both(w, false); }, [](World& w) { write_through_both(w, true); }, strict},
       {"PEND-1",
        [](World& w) {

@@ -21,6 +21,7 @@ struct Aliases {
   void count_from_zero() const {
     const std::uint64_t zero = 0;
     probe.must(probe.cuda.cuMemcpyHtoD(wrong, &zero, sizeof zero), "cuMemcpyHtoD");
+    probe.synchronize();  // from pageable memory it is only staged, and the checks run on streams that do not follow it
   }
   std::uint64_t count() const {
     probe.synchronize();
@@ -131,6 +132,7 @@ void probe_unmap(Probe& probe) {
   const std::uint64_t zero = 0;
   probe.must(probe.cuda.cuMemAlloc(&wrong, sizeof zero), "cuMemAlloc");
   probe.must(probe.cuda.cuMemcpyHtoD(wrong, &zero, sizeof zero), "cuMemcpyHtoD");
+  probe.synchronize();
 
   const CUstream stream = probe.stream();
   CUgraph graph = nullptr;

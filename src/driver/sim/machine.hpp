@@ -96,8 +96,9 @@ class Machine {
 
   // ---- Work
   Result submit(int device, Stream stream, const Operation& operation);  // a kernel, a host function, a value write
-  // Host or device memory on either side, told apart by address. `synchronous`: cudaMemcpy's semantics. An asynchronous
-  // copy from or to pageable host memory has read its source, or has completed, on return, as on a device.
+  // Host or device memory on either side, told apart by address. `synchronous`: cudaMemcpy's semantics. A copy from
+  // pageable host memory has read its source on return, one to pageable memory has completed. Strict mode knows no more
+  // than is promised: after a synchronous copy to the host or from pinned memory, that it is complete.
   struct Copy {
     void* to = nullptr;
     const void* from = nullptr;

@@ -93,7 +93,7 @@ Result Machine::copy(int device, Stream stream, const Copy& copy) {
     Copy moved = copy;
     // Pageable source: the call returns when the bytes have been staged, so the caller may change them at once.
     std::shared_ptr<std::vector<char>> staged;
-    if (to.on_device && from.pageable && !copy.synchronous && !capturing && copy.bytes <= config.data_max) {
+    if (to.on_device && from.pageable && !capturing && copy.bytes <= config.data_max) {
       staged = std::make_shared<std::vector<char>>(copy.bytes * copy.rows);
       for (std::size_t row = 0; row < copy.rows; ++row) {
         std::memcpy(staged->data() + row * copy.bytes, static_cast<const char*>(copy.from) + row * copy.from_pitch,
@@ -104,11 +104,22 @@ Result Machine::copy(int device, Stream stream, const Copy& copy) {
     }
     operation.body = [&memory, &config, moved, to, from, staged] { move_bytes(memory, config, moved, to, from); };
   }
+  // NVIDIA's "API synchronization behavior": a synchronous copy from pageable memory waits for the stream, and returns
+  // when its source is staged; "the DMA to final destination may not have completed".
+  const bool staged_only = copy.synchronous && to.on_device && from.pageable;
+  const Clock before = core_->strict() && staged_only ? state->clock : Clock{};
   if (const Result result = core_->submit(lock, device, stream, operation); result != Result::ok) return result;
 
   const bool waits = (copy.synchronous && (!to.on_device || !from.on_device)) || to.pageable;
   if (!waits || capturing) return Result::ok;
-  core_->finish_and_learn(lock, *state);
+  // An asynchronous copy to pageable memory "might be synchronous": it is, and whoever relies on that is reported.
+  if (staged_only || (!copy.synchronous && from.on_device)) {
+    core_->scheduler.finish(lock, {state->id, state->issued});
+    if (core_->strict()) core_->threads.clock().join(before);
+    core_->trim_pools_on_synchronize(state->device);
+  } else {
+    core_->finish_and_learn(lock, *state);
+  }
   const Result sticky = core_->sticky[static_cast<std::size_t>(device)];
   core_->synchronised(lock, static_cast<int>(state->id));
   return sticky;
