@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """gapless fit without PyTorch and without a device: arguments, recorded runs, what is said and drawn."""
 
+import io
 import json
+import types
 
 import pytest
 from gapless.cli import main
-from gapless.fit import cards, drawing, levers, question, sweep, text
-from gapless.fit.inside import imports, lengths, shapes
+from gapless.fit import cards, drawing, levers, question, run, sweep, text
+from gapless.fit.inside import imports, lengths, loaders, shapes, writes
 from gapless.fit.run import Failed, NoAnswer, Outcome, Settings
 from gapless.fit.steps import Run
 
@@ -96,6 +98,19 @@ def test_probes_with_larger_batches_are_not_the_verdict(recorded):
     assert question.own_batch(recorded) == 4
 
 
+def test_a_loss_is_no_forward_pass():
+    one = Recording()
+    for samples in (4, 4, 8, 4):
+        one.step(samples)
+        # What a step calls after its model: a loss over tokens, and a head of its own.
+        places = [place for place, mark in enumerate(one.marks) if mark[2] == "backward"]
+        one.marks[places[-1]:places[-1]] = [[*one.marks[places[-1]][:2], "forward", {"grad": True, "samples": 64 * samples, "width": 9, "trains": trains}]
+                                            for trains in (False, True)]
+    seen = one.run()
+    assert [(step.samples, step.most, step.width) for step in seen.steps] == [(4, 4, 16), (4, 4, 16), (8, 8, 16), (4, 4, 16)]
+    assert question._needed(seen).bytes == max(step.peak for step in seen.steps if step.samples == 4)
+
+
 def test_evidence_is_of_two_sizes_and_one_width(recorded):
     assert [step.samples for step in question.evidence(recorded)] == [4, 8]
     for near, sizes in ((1, [2, 4]), (3, [2, 4]), (4, [2, 4]), (5, [4, 8]), (100, [4, 8])):
@@ -133,6 +148,7 @@ def test_a_batch_size_in_the_command_is_found(command, template, values):
 
 
 @pytest.mark.parametrize("command", [("python", "t.py"), ("python", "t.py", "--eval-batch-size", "8"), ("python", "t.py", "--batch-size"),
+                                     ("python", "t.py", "--batch-norm", "1"), ("python", "t.py", "--global-batch-size=64"),
                                      ("python", "t.py", "--batch-size", "auto"), ("python", "t.py", "--lr", "8")])
 def test_no_batch_size_is_found_where_there_is_none(command):
     assert sweep.find(command) is None
@@ -145,6 +161,7 @@ def test_wrong_sweeps_say_what_is_wanted(text, capsys):
 
 
 @pytest.mark.parametrize(("arguments", "said"), [(["--device", "24GiB"], "no command given"), (["--", "python", "t.py"], "--device is missing"),
+                                                 (["--device", "24", "--", "x"], "no size such as 24GiB"),
                                                  (["--device", "rtx4091", "--", "x"], "nearest: rtx4090")])
 def test_wrong_arguments(arguments, said, capsys):
     assert main(["fit", *arguments]) == 2
@@ -242,7 +259,7 @@ def test_a_script_that_takes_no_other_batch_is_left_to_itself():
 @pytest.mark.parametrize(("low", "high", "fits", "largest", "source", "tried"), [
     (5, 6, 6, 6, "verified", [6]), (5, 6, 5, 5, "verified", [6, 5]), (90, 100, 92, 92, "verified", [100, 95, 92, 93]),
     (90, 100, 94, 93, "verified", [100, 95, 92, 93]), (0, 0, 0, 0, "verified", [1]), (0, 0, 1, 1, "verified", [1]), (1, 1, 0, 0, "verified", [1]),
-    (500, 510, 3, 499, "forecast", [510, 505, 502, 501, 500])])
+    (500, 510, 3, 499, "forecast", [510, 505, 502, 501, 500]), (10, 11, 7, 7, "verified", [11, 10, 5, 7, 8])])
 def test_the_largest_is_proven_downwards(recorded, low, high, fits, largest, source, tried):
     asker, found, asked = Scripted(), answer(recorded), []
 
@@ -253,6 +270,7 @@ def test_the_largest_is_proven_downwards(recorded, low, high, fits, largest, sou
     asker._prove(found, low, high, try_one)
     assert (found.largest, found.largest_from) == (largest, source)
     assert asked == tried
+    assert any("too high" in note for note in found.notes) == (source == "forecast")
 
 
 @pytest.mark.parametrize(("room", "fits", "verdict", "runs"), [("20MiB", True, "does not fit", 0), ("37MiB", True, "fits", 1),
@@ -335,3 +353,114 @@ def test_a_module_is_seen_when_it_is_imported(tmp_path, monkeypatch):
     assert seen == [1]
     imports.when_imported("gapless_probe", lambda module: seen.append(2))
     assert seen == [1, 2]
+
+
+class Watching:
+    """What a loader asks the observer."""
+
+    def __init__(self, *sizes):
+        self.plan, self.facts = {"sizes": list(sizes), "steps": 2}, {"trainer": False, "lengths": None}
+        self.steps, self.planned, self.backwards, self.accumulation, self.evaluated_at, self.done = 0, 20, 0, None, None, False
+
+    def evaluating(self):
+        return False
+
+    def saw_batch(self, samples, width, evaluation):
+        pass
+
+    def trained(self):
+        self.steps, self.backwards, self.accumulation = self.steps + 1, self.backwards + 1, 1
+
+
+def loader(examples=10, size=4, kind=0):
+    batches = [list(range(first, min(first + size, examples))) for first in range(0, examples, size)]
+
+    class Loader:
+        dataset, batch_size, _dataset_kind = [float(number) for number in range(examples)], size, kind
+        batch_sampler, collate_fn = batches, staticmethod(list)
+
+        def __iter__(self):
+            return iter(["own", "batches"])
+
+    return Loader
+
+
+def test_a_pass_before_training_ends_and_takes_no_part_in_the_plan():
+    kind, watching = loader(), Watching("own", 2, 3)
+    loaders._install(kind, watching)
+    assert sum(len(batch) for batch in kind()) == 10
+    sizes = []
+    for batch in kind():
+        watching.trained()
+        sizes.append(len(batch))
+        if len(sizes) == 8:
+            break
+    # The data set's end is none for a pass of training.
+    assert sizes == [4, 2, 3, 4, 4, 4, 4, 4]
+
+
+def test_a_batch_larger_than_the_data_set_is_filled():
+    kind, watching = loader(), Watching(25, 25)
+    loaders._install(kind, watching)
+    given = iter(kind())
+    assert [len(next(given)), len(next(given))] == [25, 25]
+
+
+def test_data_that_is_iterated_over_comes_from_its_own_loader():
+    kind = loader(kind=1)
+    loaders._install(kind, Watching("own", 2))
+    assert list(kind()) == ["own", "batches"]
+
+
+def test_nothing_is_saved_but_copies_are_made(tmp_path):
+    def save(thing, file):
+        (file.write if hasattr(file, "write") else (tmp_path / file).write_text)(b"new" if hasattr(file, "write") else "new")
+
+    torch = types.SimpleNamespace(save=save, serialization=types.SimpleNamespace(save=save))
+    best, buffer = tmp_path / "best.pt", io.BytesIO()
+    best.write_text("of a real run")
+    writes.install(torch)
+    torch.save({}, best)
+    torch.serialization.save({}, str(best))
+    with open(best, "ab") as file:
+        torch.save({}, file)
+    assert best.read_text() == "of a real run"
+    torch.save({}, buffer)
+    assert buffer.getvalue() == b"new"
+
+    class Model:
+        def save_pretrained(self, folder):
+            raise OSError(folder)
+
+    writes._silence(types.SimpleNamespace(Model=Model), [("Model", "save_pretrained"), ("Other", "save_pretrained")])
+    assert Model().save_pretrained("x") is None
+
+
+def test_the_environment_of_a_run(monkeypatch, tmp_path):
+    monkeypatch.setattr(run._libraries, "library_dir", lambda: tmp_path)
+    monkeypatch.setenv("PYTORCH_ALLOC_CONF", "max_split_size_mb:128")
+    monkeypatch.setenv("PYTORCH_CUDA_ALLOC_CONF", "backend:cudaMallocAsync")
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    found = run.environment(tmp_path / "plan", "pytorch")
+    assert not [name for name in found if name.endswith("ALLOC_CONF")]
+    assert (found["WANDB_MODE"], found["HF_HUB_OFFLINE"]) == ("disabled", "1")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    found = run.environment(tmp_path / "plan", "expandable")
+    assert [found[name] for name in found if name.endswith("ALLOC_CONF")] == ["expandable_segments:True"]
+    assert found["HF_HUB_OFFLINE"] == "0"
+
+
+def test_a_card_is_asked_for_with_its_capability(monkeypatch):
+    monkeypatch.setattr("gapless.cli._tool", lambda name: name)
+    said = run.on_device(cards.find("t4"), "gapless", ["x"])
+    assert said[said.index("--capability") + 1] == "7.5"
+    assert question.Asker(Settings(("x",)), cards.find("t4")).roomy.capability == (7, 5)
+    assert "--capability" not in run.on_device(cards.find("24GiB"), "gapless", ["x"])
+
+
+def test_what_other_allocators_hold_is_only_known_from_a_run(recorded):
+    asker = Scripted(outcome(recorded), room="400MiB")
+    found = answer(recorded, "")
+    found.largest, found.card, found.allocator = 4, asker.card, "pytorch"
+    asker._judge(found, None)
+    assert asker.runs == 1

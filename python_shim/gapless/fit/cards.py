@@ -8,7 +8,7 @@ import pathlib
 import re
 
 GIB = 1 << 30
-_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +46,8 @@ def find(text: str) -> Card:
     key = text.strip().lower().replace(" ", "-").replace("_", "-").removeprefix("nvidia-")
     if card := table().get(key):
         return card
-    if size := re.fullmatch(r"(\d+(?:\.\d+)?)([kmgt]?)i?b?", key):
-        return Card(text.strip(), int(float(size[1]) * _UNITS[size[2]]), 0, None)
+    if size := re.fullmatch(r"(\d+(?:\.\d+)?)(?:([kmgt])i?b?|b)", key):
+        return Card(text.strip(), int(float(size[1]) * _UNITS[size[2] or "b"]), 0, None)
     near = difflib.get_close_matches(key, table(), 1, 0.5)
     names = ", ".join(dict.fromkeys(card.name for card in table().values()))
     raise ValueError(f"'{text}' is no size such as 24GiB and no card of the table" + (f"; nearest: {near[0]}" if near else "")

@@ -19,7 +19,11 @@ few steps of training and evaluation: no GPU is needed, kernels do nothing, memo
 the largest micro-batch that fits, and, where it does not fit, what would help.
 
 Scripts with torch's DataLoader (transformers' Trainer and accelerate use it) are given batches of several sizes, one of them of the
-longest examples of the data set. For others, write {NAME} in the command where the size belongs, and --sweep NAME=2,4."""
+longest examples of the data set. For others, write {NAME} in the command where the size belongs, and --sweep NAME=2,4.
+
+The script really runs, for a few steps. What it saves with torch.save, safetensors, save_pretrained, the Trainer or accelerate is not
+written, so that nothing that a real run has learnt is lost; what it writes or removes in other ways, logs for instance, is.
+WANDB_MODE is disabled, and HF_HUB_OFFLINE is 1 unless the environment sets it."""
 
 EPILOG = """\
 examples:

@@ -6,7 +6,7 @@ weights, gradients and optimizer state, and says so.
 """
 
 from .question import Answer, Asker, _needed, pair
-from .run import ROOMY, NoAnswer
+from .run import NoAnswer
 
 _RANK = 16
 # A quantised weight in 4 bits with its constants for each 64 (QLoRA, arXiv 2305.14314, without double quantisation), to 16 bits.
@@ -59,7 +59,7 @@ def _run(found: Answer, asker: Asker) -> list[dict]:
 
     def measured(name: str, change: dict, how: str, note: str = "", **more) -> None:
         try:
-            peak = _needed(asker.run(ROOMY, {**plan, "arguments": change, **more}, f"lever: {name}").run).bytes
+            peak = _needed(asker.run(asker.roomy, {**plan, "arguments": change, **more}, f"lever: {name}").run).bytes
         except NoAnswer as error:
             levers.append(_lever(name, None, room, "run", how, f"it did not run: {str(error).splitlines()[0]}"))
             return

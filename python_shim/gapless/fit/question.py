@@ -14,6 +14,8 @@ MIB = 1 << 20
 _SLACK, _PAGES = 1.02, 64 * MIB
 # Reading other values from the device may change the peak by this share before it counts as depending on them.
 _SAME = 0.005
+# Where the command sets the size: the script's own batches, one of them of the longest examples, and no probes.
+SWEPT = {"sizes": ["own", "own", "longest"]}
 _PROOFS = 5  # runs that look for the largest micro-batch, at most
 
 
@@ -51,6 +53,8 @@ class Asker:
 
     def __init__(self, settings: Settings, card: Card, tell: Callable[[str], None] = lambda text: None) -> None:
         self.settings, self.card, self._tell = settings, card, tell
+        # Programs ask what the card can do: they shall do the same where there is room.
+        self.roomy = dataclasses.replace(ROOMY, capability=card.capability)
         self.runs = 0
 
     def run(self, card: Card, plan: dict, what: str, command: list[str] | None = None) -> Outcome:
@@ -61,7 +65,7 @@ class Asker:
     # ---- the whole
 
     def answer(self, sweep: "sweeps.Sweep | None" = None) -> Answer:
-        found = self.measure(None if sweep is None else sweep.command(sweep.values[-1]))
+        found = self.measure() if sweep is None else self.measure(sweep.command(sweep.values[-1]), SWEPT)
         if found.verdict == "could not tell":
             return self._closed(found)
         if sweep is None and not found.measured.run.facts["loader"]:
@@ -77,18 +81,18 @@ class Asker:
         found.runs = self.runs
         return found
 
-    def measure(self, command: list[str] | None = None) -> Answer:
+    def measure(self, command: list[str] | None = None, plan: dict | None = None) -> Answer:
         """One run with room for everything."""
-        plan: dict = {"sizes": ["own", "own", "longest", "small", "large", "double", "quadruple"]}
+        plan = plan or {"sizes": ["own", "own", "longest", "small", "large", "double", "quadruple"]}
         note = ""
         try:
-            outcome = self.run(ROOMY, plan, "measuring", command)
+            outcome = self.run(self.roomy, plan, "measuring", command)
         except Failed as error:
             if error.steps == 0:
                 raise
             # It may not like batches of other sizes.
             plan, note = {"sizes": [], "control": False}, "the script failed when its loader gave batches of other sizes, so it was left to itself"
-            outcome = self.run(ROOMY, plan, "measuring with the script's own batches", command)
+            outcome = self.run(self.roomy, plan, "measuring with the script's own batches", command)
         seen = outcome.run
         found = Answer("", "", self.card, self.settings.allocator, outcome, _needed(seen), own_batch(seen),
                        seen.raw["accumulation"] or 1)
@@ -115,7 +119,7 @@ class Asker:
     def _with_other_values(self, found: Answer, plan: dict, values: list[dict], command: list[str] | None) -> None:
         """What the program reads from the device may decide about shapes: does its peak change when it reads something else?"""
         try:
-            other = self.run(ROOMY, {**plan, "answer": 1}, "measuring with other values", command).run
+            other = self.run(self.roomy, {**plan, "answer": 1}, "measuring with other values", command).run
         except NoAnswer:
             place = values[0]
             found.notes.append(f"it ends when {place['file']}:{place['line']} reads another value from the device than 0; the figures are for 0")
@@ -182,7 +186,7 @@ class Asker:
             if best and (not fails or fails - best <= 2):
                 break
             # Between what ran, or what the forecast is sure of, and what failed.
-            sure = best or low
+            sure = best or (low if not fails or low < fails else 0)
             size = (sure + fails) // 2 if sure < fails - 1 else fails - 1
             if size == 0:
                 break
@@ -190,13 +194,16 @@ class Asker:
             found.largest, found.largest_from = best, "verified"
         else:
             found.largest, found.largest_from = min(low, fails - 1) if fails else low, "forecast"
+            if fails and fails <= low:
+                found.notes.append(f"the forecast was too high: {low} was said to fit, and a run at {fails} did not; no run has shown that "
+                                   f"{found.largest} does")
 
     # ---- a size that the command takes
 
     def _sweep(self, found: Answer, sweep: "sweeps.Sweep") -> None:
         outcomes: dict[int, Run] = {sweep.values[-1]: found.measured.run}
         for value in sweep.values[:-1]:
-            outcomes[value] = self.run(ROOMY, {"sizes": []}, f"measuring {sweep.name} = {value}", sweep.command(value)).run
+            outcomes[value] = self.run(self.roomy, SWEPT, f"measuring {sweep.name} = {value}", sweep.command(value)).run
         pairs = []
         for value in sorted(outcomes):
             step = _steady(outcomes[value])
@@ -211,7 +218,7 @@ class Asker:
             found.notes.append(f"the largest {sweep.name} is not known: two values that differ are needed (--sweep {sweep.name}=2,4)")
             return
         low, high = self.forecast(found, pairs[-2:])["most"]
-        self._prove(found, low, high, lambda size: self.run(self.card, {"sizes": [], "steps": 3, "patience": 0}, f"{sweep.name} = {size} on {self.card.name}",
+        self._prove(found, low, high, lambda size: self.run(self.card, {**SWEPT, "steps": 3, "patience": 0}, f"{sweep.name} = {size} on {self.card.name}",
                                                            sweep.command(size)).fits)
 
     # ---- the verdict
@@ -221,7 +228,8 @@ class Asker:
         if needed > room:
             found.verdict, found.why = "does not fit", f"it holds {needed / 2**30:.2f} GiB at its peak ({found.peak.phase}), {room / 2**30:.2f} GiB are to be had"
             return
-        proven = found.largest_from == "verified" and found.own and found.largest >= found.own and needed * _SLACK + _PAGES <= room
+        # How much more than what is live is taken, only gapless bounds.
+        proven = found.allocator == "gapless" and found.largest_from == "verified" and found.own and found.largest >= found.own and needed * _SLACK + _PAGES <= room
         if proven:
             found.verdict, found.why = "fits", f"proven by a run at a micro-batch of {found.largest}"
             return

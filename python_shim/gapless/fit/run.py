@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -59,7 +60,13 @@ def environment(plan: pathlib.Path, allocator: str, observer: str = "gapless.fit
     result = dict(os.environ) | {
         "GAPLESS_OBSERVER": observer, "GAPLESS_FIT_PLAN": str(plan), "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(inside), os.environ.get("PYTHONPATH")])),
-        "GAPLESS_LIBRARY_DIR": str(_libraries.library_dir())}
+        "GAPLESS_LIBRARY_DIR": str(_libraries.library_dir()),
+        # Nothing of this run belongs into a log of runs, or onto a hub.
+        "WANDB_MODE": "disabled", "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1")}
+    if allocator != "gapless":
+        # The allocator that was asked for, whatever the shell has for other runs.
+        for name in ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"):
+            result.pop(name, None)
     if allocator == "expandable":
         result["PYTORCH_CUDA_ALLOC_CONF"] = "expandable_segments:True"
     return cli._with_torch_library(result) if allocator == "gapless" else result
@@ -70,6 +77,8 @@ def on_device(card: Card, allocator: str, command: list[str]) -> list[str]:
 
     size = str(card.capacity)
     extra = ["--other-process-bytes", str(card.context)] if card.context else []
+    if card.capability:
+        extra += ["--capability", "{}.{}".format(*card.capability)]
     return [str(cli._tool("gapless-sim")), "--quiet", "--size", size, *extra, *(["--gapless"] if allocator == "gapless" else []),
             "--", *command]
 
@@ -127,6 +136,8 @@ def _wait(child, progress: pathlib.Path, timeout: float, tell) -> None:
 def _why(settings: Settings, code: int, raw: dict | None, text: str) -> str:
     tail = "\n".join("    " + line for line in text.strip().splitlines()[-15:])
     said = f"; the last it said:\n{tail}" if tail else ""
+    if "HF_HUB_OFFLINE" not in os.environ and re.search(r"HF_HUB_OFFLINE|OfflineMode|offline mode|in the cached files", text):
+        said += "\nfit runs without the network; HF_HUB_OFFLINE=0 gapless fit ... lets the script load what it needs from the hub"
     if raw is None and code == 0:
         return ("it ended without using CUDA through PyTorch, or its Python does not look at PYTHONPATH (python -I, -E or -S)" + said)
     if raw is not None and code == 0:

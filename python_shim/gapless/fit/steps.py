@@ -86,24 +86,30 @@ class Run:
 
     def _steps(self) -> list[Step]:
         found, begin, times = [], 0, self._samples_of_one()
-        ends = [(place, facts["number"]) for place, kind, facts in self.marks if kind == "step"]
-        for end, number in ends:
-            forwards = [facts for place, kind, facts in self.marks if kind == "forward" and begin <= place <= end and facts["grad"]]
-            backwards = sum(kind == "backward" and begin <= place <= end for place, kind, _ in self.marks)
-            sizes = {(one["samples"] // times, one["width"]) for one in forwards}
-            samples = {size[0] for size in sizes}
-            widths = {size[1] for size in sizes}
-            evaluates = any(kind == "evaluation" and begin <= place < end for place, kind, _ in self.marks)
-            peak = max(self.live[begin:end], default=0)
-            found.append(Step(number, begin, end, max(samples, default=0) if len(samples) == 1 else 0,
-                              max(samples, default=0), max(widths, default=0) if len(widths) == 1 else 0, backwards, evaluates, peak))
-            begin = end
+        sizes: list[tuple[int, int]] = []  # of the micro-batches of the step
+        first, evaluates, backwards = True, False, 0
+        for place, kind, facts in self.marks:
+            if kind == "forward" and facts["grad"] and facts["trains"]:
+                # A model's parts may be called one by one, the later ones with tokens for samples: the first has the batch.
+                if first:
+                    sizes.append((facts["samples"] // times, facts["width"]))
+                first = False
+            elif kind == "backward":
+                first, backwards = True, backwards + 1
+            elif kind == "evaluation":
+                first, evaluates = True, True
+            elif kind == "step":
+                samples, widths = {one for one, _ in sizes}, {one for _, one in sizes}
+                found.append(Step(facts["number"], begin, place, max(samples, default=0) if len(samples) == 1 else 0, max(samples, default=0),
+                                  max(widths, default=0) if len(widths) == 1 else 0, backwards, evaluates,
+                                  max(self.live[begin:place], default=0)))
+                begin, sizes, first, evaluates, backwards = place, [], True, False, 0
         return found
 
     def _samples_of_one(self) -> int:
         """How many samples the model gets for one of the loader: two of a pair, several crops of an image."""
         given = next((facts["samples"] for _, kind, facts in self.marks if kind == "batch" and not facts["evaluation"]), 0)
-        came = next((facts["samples"] for _, kind, facts in self.marks if kind == "forward" and facts["grad"]), 0)
+        came = next((facts["samples"] for _, kind, facts in self.marks if kind == "forward" and facts["grad"] and facts["trains"]), 0)
         return came // given if given and came and came % given == 0 else 1
 
     # ---- peaks

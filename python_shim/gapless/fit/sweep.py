@@ -28,7 +28,8 @@ def parse(text: str, command: tuple[str, ...]) -> Sweep:
 
 
 _OPTION = re.compile(r"--?(?:[a-z]+[-_])*(?:batch|bs)(?:[-_]?size)?(?:[-_][a-z]+)*", re.IGNORECASE)
-_NOT = re.compile(r"eval|valid|test|seed|num", re.IGNORECASE)
+# Those of evaluation, those that are no size (--batch-norm), and those of a whole step: that is not what the device gets at once.
+_NOT = re.compile(r"eval|valid|test|seed|num|norm|global|total|effective|accum|sampl|log", re.IGNORECASE)
 
 
 def find(command: tuple[str, ...]) -> Sweep | None:

@@ -176,6 +176,20 @@ def test_a_trainer_with_an_evaluation():
     assert told["most"][0] > 16
 
 
+def test_a_loss_module_and_a_pass_before_training(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "best.pt").write_text("of a real run")
+    found = question.Asker(settings("loss_module"), run.ROOMY).measure()
+    seen = found.measured.run
+    assert found.verdict == ""
+    assert found.own == 4
+    assert {2, 4, 8, 16} <= {step.samples for step in seen.steps}
+    assert found.peak.bytes == max(step.peak for step in seen.steps if step.samples == 4)
+    # The logits and their loss: what the loss takes is part of the evaluation.
+    assert found.evaluation.parts["workspaces"] >= 2 * 4 * 64 * 8000 * 4
+    assert (tmp_path / "best.pt").read_text() == "of a real run"
+
+
 def test_the_doctor_looks_at_what_runs(capsys, monkeypatch):
     monkeypatch.setenv("PYTORCH_ALLOC_CONF", "expandable_segments:True,roundup_power2_divisions:16")
     assert main(["doctor", "--torch", "2.11", "--json", "--", *command("bert_evaluation")]) == 1

@@ -22,7 +22,7 @@ class _Loader(importlib.abc.Loader):
 
 class _Finder(importlib.abc.MetaPathFinder):
     def __init__(self) -> None:
-        self.wanted: dict = {}
+        self.wanted: dict[str, list] = {}  # what to call, in this order
 
     def find_spec(self, name, path, target=None):
         then = self.wanted.get(name)
@@ -35,7 +35,7 @@ class _Finder(importlib.abc.MetaPathFinder):
             if spec is not None:
                 if spec.loader is not None:
                     self.wanted.pop(name, None)
-                    spec.loader = _Loader(spec.loader, then)
+                    spec.loader = _Loader(spec.loader, lambda module: [one(module) for one in then])
                 return spec
         return None
 
@@ -50,4 +50,4 @@ def when_imported(name: str, then) -> None:
         return
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)
-    _finder.wanted[name] = then
+    _finder.wanted.setdefault(name, []).append(then)

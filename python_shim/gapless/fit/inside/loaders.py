@@ -6,6 +6,9 @@ from . import lengths as scan
 from . import shapes
 
 _EVALUATION_BATCHES = 2
+# Batches that may be fetched before the first of them is trained with: accelerate keeps one ahead.
+_AHEAD = 2
+_ITERABLE = 1  # torch.utils.data.dataloader._DatasetKind
 
 
 def install(observer) -> None:
@@ -32,17 +35,22 @@ class _Batches:
         self._loader, self._observer = loader, observer
         self._given = 0
         self._evaluation = observer.evaluating()
+        self._backwards = observer.backwards
         sampler = getattr(loader, "batch_sampler", None)
         # accelerate gives its loaders a sampler of batches instead of a size.
         size = getattr(loader, "batch_size", None) or getattr(sampler, "batch_size", None)
+        # A data set that is iterated over has a __getitem__ of its base class, which raises, and a sampler that gives nothing.
         self._ours = sampler is not None and isinstance(size, int) and hasattr(loader.dataset, "__getitem__") \
-            and hasattr(loader.dataset, "__len__")
+            and hasattr(loader.dataset, "__len__") and getattr(loader, "_dataset_kind", 0) != _ITERABLE
         if self._ours:
             self._indices = iter(sampler)
             self._left: list[int] = []
             self._size = size
             if not self._evaluation and observer.facts.get("batch") is None:
                 observer.facts |= {"loader": True, "batch": self._size, "examples": len(loader.dataset)}
+            if observer.backwards == 0:
+                # Passes over the data before training, for a mean say, take no part in the plan.
+                observer.facts["fetched"] = 0
             if self._evaluation:
                 observer.facts.setdefault("evaluation_batch", self._size)
         else:
@@ -117,7 +125,7 @@ class _Batches:
             if batch is not None:
                 self._left += list(batch)
                 again = False
-            elif again or self._evaluation or self._observer.steps >= self._observer.planned:
+            elif again or self._evaluation or self._observer.steps >= self._observer.planned or not self._trains():
                 if not self._left:
                     raise StopIteration
                 count = len(self._left)
@@ -126,6 +134,10 @@ class _Batches:
                 self._indices, again = iter(self._loader.batch_sampler), True
         taken, self._left = self._left[:count], self._left[count:]
         return taken
+
+    def _trains(self) -> bool:
+        """Whether this is, or may be, a pass of training: it goes on when the data ends, others would never end."""
+        return self._observer.backwards > self._backwards or self._given <= _AHEAD
 
     def _longest(self, count: int) -> list | None:
         found = scan.of(self._loader.dataset, self._observer)

@@ -46,6 +46,7 @@ class Observer:
         self.in_backward = 0
         self.in_evaluation = 0  # of the Trainer
         self.depth = 0
+        self.evaluates = False  # the phase is evaluation
         self.evaluated_at: int | None = None  # steps done when the first evaluation was seen
         self.evaluations = 0
         self.optimizers: list = []
@@ -60,7 +61,7 @@ class Observer:
         import torch
         from torch.optim import optimizer as optimizers
 
-        from . import loaders, reads, trainer
+        from . import loaders, reads, trainer, writes
         from .recorder import Recorder
 
         self.recorder = Recorder()
@@ -74,6 +75,7 @@ class Observer:
         self.reads = reads.install(self)
         loaders.install(self)
         trainer.install(self)
+        writes.install(torch)
         atexit.register(self.finish, "ended")
         self.progress("started")
 
@@ -149,9 +151,14 @@ class Observer:
         grad = torch.is_grad_enabled()
         trains = self._trains(module)
         if self.in_evaluation or (not grad and not module.training and trains):
+            self.evaluates = True
             self._saw_evaluation()
             self.recorder.mark("evaluation")
+        elif not trains and (self.evaluates and not grad or next(module.parameters(), None) is None):
+            # A loss, a metric, a frozen network that judges: part of whatever goes on.
+            return
         else:
+            self.evaluates = False
             samples, width = shapes.of([args, kwargs])
             self.recorder.mark("forward", grad=grad, samples=samples, width=width, trains=trains)
 
@@ -165,6 +172,7 @@ class Observer:
 
     def saw_batch(self, samples: int, width: int, evaluation: bool) -> None:
         """A loader gives a batch."""
+        self.evaluates = self.evaluates and evaluation
         self.recorder.mark("batch", samples=samples, width=width, evaluation=evaluation)
 
     def _saw_evaluation(self) -> None:
@@ -228,7 +236,7 @@ class Observer:
         if why == "ended" and not result["events"]:
             return  # a launcher, or a child that did not use the device
         path = pathlib.Path(f"{self.plan['result']}.{os.getpid()}")
-        temporary = path.with_suffix(".part")
+        temporary = path.with_name(path.name + ".part")  # the program's processes each have one
         temporary.write_text(json.dumps(result), encoding="utf-8")
         temporary.rename(path)
         if why != "ended":
