@@ -188,3 +188,41 @@ def test_the_page_of_the_rules_is_current():
 
     written = (pathlib.Path(__file__).resolve().parents[2] / "docs" / "doctor.md").read_text(encoding="utf-8")
     assert written == page(), "python -m gapless.doctor.page > docs/doctor.md"
+
+
+@pytest.mark.parametrize(("line", "string"), [
+    ('export PYTORCH_ALLOC_CONF="expandable_segments:True, max_split_size_mb:128"', "expandable_segments:True, max_split_size_mb:128"),
+    ("ENV PYTORCH_CUDA_ALLOC_CONF=max_split_size_mb:128", "max_split_size_mb:128"),
+    ("os.environ['PYTORCH_ALLOC_CONF'] = 'expandable_segments:True'  # PYTORCH_ALLOC_CONF=backend:native", "expandable_segments:True"),
+    ("  # PYTORCH_ALLOC_CONF=backend:native", None), ("x = 1  # PYTORCH_ALLOC_CONF=backend:native", None),
+    ("url = 'http://x#y'; os.putenv('PYTORCH_ALLOC_CONF', 'backend:native')", "backend:native"),
+    ("PYTORCH_ALLOC_CONF=expandable_segments=True python train.py", "expandable_segments=True"),
+    ('print(os.environ["PYTORCH_ALLOC_CONF"])', None)])
+def test_strings_are_found_in_lines(line, string):
+    assert [one[2] for one in allocator.in_text(line)] == ([] if string is None else [string])
+
+
+def test_an_equals_sign_is_no_colon(tmp_path, capsys):
+    assert main(["doctor", "--torch", "2.11", file(tmp_path, "train.sh", "export PYTORCH_ALLOC_CONF=expandable_segments=True\n")]) == 1
+    assert "alloc-unknown-key" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("name", "text"), [("a.json", '{"seed": %s}'), ("a.json", '{"seed": "%s"}'), ("a.yml", "seed: %s\n"), ("a.yml", "seed: '%s'\n")])
+def test_numbers_of_thousands_of_digits_end_nothing(tmp_path, capsys, name, text):
+    assert main(["doctor", "--kind", "training_arguments", "--torch", "2.11", file(tmp_path, name, text % ("9" * 5000))]) in (0, 2)
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_findings_of_files_outlive_a_program_that_fails(tmp_path, capsys, monkeypatch):
+    from gapless.doctor import running
+    from gapless.fit.run import NoAnswer
+
+    def fails(*_):
+        raise NoAnswer("it failed")
+
+    monkeypatch.setattr(running, "results", fails)
+    script = file(tmp_path, "train.sh", "export PYTORCH_ALLOC_CONF=expandable_segments:true\n")
+    assert main(["doctor", "--torch", "2.11", script, "--", "python", "t.py"]) == 2
+    said = capsys.readouterr()
+    assert "alloc-bad-boolean" in said.out
+    assert "it failed" in said.err

@@ -3,12 +3,13 @@
 
 import io
 import json
+import signal
 import types
 
 import pytest
 from gapless.cli import main
-from gapless.fit import cards, drawing, levers, question, run, sweep, text
-from gapless.fit.inside import imports, lengths, loaders, shapes, writes
+from gapless.fit import cards, command, drawing, levers, question, run, sweep, text
+from gapless.fit.inside import imports, lengths, loaders, shapes, trainer, writes
 from gapless.fit.run import Failed, NoAnswer, Outcome, Settings
 from gapless.fit.steps import Run
 
@@ -464,3 +465,30 @@ def test_what_other_allocators_hold_is_only_known_from_a_run(recorded):
     found.largest, found.card, found.allocator = 4, asker.card, "pytorch"
     asker._judge(found, None)
     assert asker.runs == 1
+
+
+def test_an_answer_that_cannot_be_kept_is_said(recorded, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(command.Asker, "answer", lambda asker, swept: answer(recorded, "fits"))
+    assert main(["fit", "--device", "40MiB", "--quiet", "--save", str(tmp_path / "none" / "x.json"), "--", "python", "t.py"]) == 2
+    said = capsys.readouterr()
+    assert said.out.startswith("FITS")
+    assert "--save" in said.err
+
+
+def test_a_signal_to_end_ends_the_program_too(monkeypatch):
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(command.Asker, "answer", lambda asker, swept: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(SystemExit) as ended:
+        main(["fit", "--device", "40MiB", "--quiet", "--", "python", "t.py"])
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_arguments_keep_their_kinds():
+    class Arguments:
+        def to_dict(self):
+            return {"gradient_checkpointing_kwargs": {"use_reentrant": False}, "fsdp": ["full_shard"], "hub_token": "secret", "lr": 1e-4,
+                    "kind": MIB.__class__}
+
+    assert trainer._plain(Arguments()) == {"gradient_checkpointing_kwargs": {"use_reentrant": False}, "fsdp": ["full_shard"], "lr": 1e-4,
+                                           "kind": "<class 'int'>"}

@@ -63,12 +63,25 @@ def facts(text: str, name: str) -> dict:
     return found
 
 
+# The name, what binds the string to it in shells, Python, YAML and Dockerfiles, and the string: in quotes up to the same one, else a word.
+_ASSIGNMENT = re.compile(r"""(PYTORCH_(?:CUDA_)?ALLOC_CONF)["']?\s*\]?\s*(?:,|=|:|\s)\s*(?:(["'])(.*?)\2|([A-Za-z_0-9:=\[\].,>+-]*))""")
+_QUOTED = re.compile(r"""(["'])(?:\\.|(?!\1).)*\1""")
+
+
+def _code(line: str) -> str:
+    """The line without a comment behind it: a sign for one after white space, outside of quotes."""
+    blank = _QUOTED.sub(lambda match: "x" * len(match[0]), line)
+    comment = re.search(r"(?:^|\s)(?:#|//)", blank)
+    return line[:comment.start()] if comment else line
+
+
 def in_text(text: str) -> list[tuple[int, str, str]]:
     """Assignments of the two variables in a script, an environment file or a Dockerfile: (line, name, string)."""
-    pattern = re.compile(r"(PYTORCH_(?:CUDA_)?ALLOC_CONF)[\"']?\s*\]?\s*(?:,|=|:|\s)\s*[\"']?([A-Za-z_0-9:\[\].,>+-]*)")
     found = []
     for number, line in enumerate(text.splitlines(), 1):
-        if line.lstrip().startswith(("#", "//")):
-            continue
-        found += [(number, match[1], match[2]) for match in pattern.finditer(line) if ":" in match[2]]
+        for match in _ASSIGNMENT.finditer(_code(line)):
+            string = match[3] if match[3] is not None else match[4]
+            # Without one of these it is prose, or a variable that is read.
+            if re.match(r"\s*[a-z_0-9]+\s*[:=]", string):
+                found.append((number, match[1], string.strip()))
     return found

@@ -106,15 +106,15 @@ def run(arguments: argparse.Namespace) -> int:
         return _fail("no program after -- (try gapless doctor -- python train.py)")
     if not files and not command and check.environment(context) is None:
         return _fail("no file given, and the environment sets no allocator string (try gapless doctor train.yml)")
-    results, broken_files = [], 0
+    results, unread = [], 0
     for name in files:
         try:
             results.append(check.file(pathlib.Path(name), context, arguments.kind))
         except OSError as error:
-            broken_files += 1
+            unread += 1
             _fail(f"{name}: {error.strerror}")
         except NotReadable as error:
-            broken_files += 1
+            unread += 1
             _fail(f"{name}: {error}")
     if command:
         from ..fit.run import NoAnswer
@@ -123,14 +123,16 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             results += running(command, context, arguments.timeout)
         except NoAnswer as error:
-            return _fail(str(error))
+            # What the files have told is worth showing all the same.
+            unread += 1
+            _fail(str(error))
     elif (environment := check.environment(context)) is not None:
         results.append(environment)
     if arguments.json:
         print(check.as_json(results))
     else:
         show(results)
-    if broken_files:
+    if unread:
         return CANNOT_TELL
     return verdict(results)
 

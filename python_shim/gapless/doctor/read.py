@@ -44,7 +44,8 @@ def _mapping(data: object, text: str, twice: list[str]) -> Content:
 def _plain(value: object) -> object:
     """Numbers that stand in quotes, or that YAML takes for texts ("2e-5"), as numbers: the trainers convert them too."""
     if isinstance(value, str):
-        if re.fullmatch(r"[+-]?\d+", value):
+        # Longer ones are no numbers that a trainer takes, and Python refuses to read thousands of digits.
+        if re.fullmatch(r"[+-]?\d{1,300}", value):
             return int(value)
         if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", value):
             return float(value)
@@ -62,9 +63,13 @@ def _json(text: str) -> Content:
 
     try:
         return _mapping(json.loads(text, object_pairs_hook=pairs), text, twice)
+    except RecursionError as error:
+        raise NotReadable("it is nested too deeply") from error
     except json.JSONDecodeError as error:
         line = text.splitlines()[error.lineno - 1].strip() if error.lineno <= len(text.splitlines()) else "the end of the file"
         raise NotReadable(f"line {error.lineno}, column {error.colno}: {error.msg}, at: {line[:80]}") from error
+    except ValueError as error:
+        raise NotReadable(f"a number in it cannot be read: {str(error).partition(';')[0]}") from error
 
 
 def _yaml(text: str) -> Content:
@@ -89,5 +94,7 @@ def _yaml(text: str) -> Content:
         raise NotReadable(f"{where}{error.problem or error.context}{hint}") from error
     except yaml.YAMLError as error:
         raise NotReadable(str(error)) from error
+    except ValueError as error:
+        raise NotReadable(f"a value in it cannot be read: {str(error).partition(';')[0]}") from error
     except RecursionError as error:
         raise NotReadable("it is nested too deeply") from error

@@ -4,6 +4,7 @@
 import argparse
 import json
 import pathlib
+import signal
 import sys
 
 from .. import _private
@@ -110,6 +111,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.device is None:
         return _fail("--device is missing: a card such as rtx4090, or a size such as 24GiB (gapless fit --list-devices)")
     progress = _Progress(arguments.quiet)
+    # The program has a session of its own, which ends with this process only if this one gets to end it.
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         card = cards.find(arguments.device)
         swept = sweep.parse(arguments.sweep, tuple(command)) if arguments.sweep else None
@@ -123,17 +126,20 @@ def run(arguments: argparse.Namespace) -> int:
     except (ValueError, NoAnswer) as error:
         progress.end()
         return _fail(str(error))
+    finally:
+        signal.signal(signal.SIGTERM, before)
     progress.end()
     data = text.as_data(found, command)
-    if arguments.save:
-        try:
-            _private.write(arguments.save, json.dumps(data))
-        except OSError as error:
-            return _fail(f"--save {arguments.save}: {error.strerror}")
     if arguments.json:
         print(json.dumps(data, indent=1))
     else:
         from ..report import show
 
         show(text.sections(data))
+    if arguments.save:
+        # After the answer: minutes of runs are in it.
+        try:
+            _private.write(arguments.save, json.dumps(data))
+        except OSError as error:
+            return _fail(f"--save {arguments.save}: {error.strerror}")
     return {"fits": FITS, "does not fit": DOES_NOT}.get(found.verdict, CANNOT_TELL)

@@ -64,9 +64,17 @@ def _install(module, observer) -> None:
 
 def _plain(arguments) -> dict:
     """The arguments as JSON would hold them."""
-    keep = (str, int, float, bool, type(None))
-    return {name: value if isinstance(value, keep) else str(value) for name, value in arguments.to_dict().items()
-            if not name.endswith("_token")}
+    return {name: _as_json(value) for name, value in arguments.to_dict().items() if not name.endswith("_token")}
+
+
+def _as_json(value):
+    if isinstance(value, (str, int, float, bool, type(None))):
+        return value
+    if isinstance(value, dict):
+        return {str(key): _as_json(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_as_json(one) for one in value]
+    return str(value)
 
 
 def _callback(module, observer, trainer):
