@@ -226,18 +226,37 @@ def steps_of(*samples):
 READ = {"file": "t.py", "line": 7, "function": "main", "what": "item", "shape": False, "dtype": "torch.int64", "count": 1, "inside": None, "step": 0}
 
 
-@pytest.mark.parametrize(("other", "verdict"), [
-    (steps_of(4, 4, 4), ""), (steps_of(4, 4, 3), ""), (NoAnswer("it failed"), ""), (steps_of(4), ""), (steps_of(4, 7, 4), ""),
-    (steps_of(2, 2, 2), "could not tell")])
-def test_other_values_from_the_device(other, verdict):
+@pytest.mark.parametrize(("others", "verdict", "noted"), [
+    ([steps_of(4, 4, 4)] * 2, "", False), ([steps_of(4, 4, 3)] * 2, "", False), ([steps_of(4), steps_of(4, 7, 4)], "", False),
+    ([NoAnswer("it failed")], "could not tell", False), ([steps_of(4, 4, 4), NoAnswer("it failed")], "", True),
+    ([steps_of(2, 2, 2)], "could not tell", False), ([steps_of(4, 4, 4), steps_of(2, 2, 2)], "could not tell", False)])
+def test_other_values_from_the_device(others, verdict, noted):
     first = steps_of(4, 4, 4)
     first.raw["reads"] = [READ]
-    asker = Scripted(outcome(first), other if isinstance(other, Exception) else outcome(other))
+    asker = Scripted(outcome(first), *(one if isinstance(one, Exception) else outcome(one) for one in others))
     found = asker.measure()
     assert found.verdict == verdict
-    assert asker.asked[1]["answer"] == 1
-    assert bool(found.reads) == bool(verdict)
-    assert any("t.py:7" in note for note in found.notes) == isinstance(other, Exception)
+    assert [plan["answer"] for plan in asker.asked[1:]] == [1, 4096][:len(others)]
+    assert found.reads == [READ]
+    assert any("t.py:7" in note for note in found.notes) == noted
+
+
+def test_a_check_that_ends_the_program_is_no_size():
+    first = steps_of(4, 4, 4)
+    first.raw["reads"] = [READ | {"what": "bool", "dtype": "torch.bool"}]
+    found = Scripted(outcome(first), NoAnswer("not a number")).measure()
+    assert found.verdict == ""
+    assert "t.py:7" in found.notes[0]
+
+
+def test_a_program_that_asks_for_the_memory_is_run_on_the_card(recorded):
+    asker = Scripted(outcome(recorded, True), room="20MiB")
+    found = answer(recorded, "")
+    found.measured.run.facts["asked_memory"] = True
+    found.card = asker.card
+    asker._judge(found, None)
+    assert (found.verdict, asker.runs) == ("fits", 1)
+    assert "mem_get_info" in found.notes[0]
 
 
 def test_shapes_from_values_are_never_judged():

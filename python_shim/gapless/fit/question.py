@@ -14,6 +14,7 @@ MIB = 1 << 20
 _SLACK, _PAGES = 1.02, 64 * MIB
 # Reading other values from the device may change the peak by this share before it counts as depending on them.
 _SAME = 0.005
+_LARGE = 4096  # read as a length: more than a row has in most programs, few enough for a loop
 # Where the command sets the size: the script's own batches, one of them of the longest examples, and no probes.
 SWEPT = {"sizes": ["own", "own", "longest"]}
 _PROOFS = 5  # runs that look for the largest micro-batch, at most
@@ -101,7 +102,7 @@ class Asker:
         found.reads = [one for one in seen.raw["reads"] if one["shape"]]
         if found.reads:
             found.verdict, found.why = "could not tell", "shapes depend on values that are on the device"
-        elif values := [one for one in seen.raw["reads"] if one["what"] != "bool" or not one["inside"]]:
+        elif values := [one for one in seen.raw["reads"] if one["what"] not in ("bool", "cpu", "to") or not one["inside"]]:
             self._with_other_values(found, plan, values, command)
         if note:
             found.notes.append(note)
@@ -118,19 +119,28 @@ class Asker:
 
     def _with_other_values(self, found: Answer, plan: dict, values: list[dict], command: list[str] | None) -> None:
         """What the program reads from the device may decide about shapes: does its peak change when it reads something else?"""
-        try:
-            other = self.run(self.roomy, {**plan, "answer": 1}, "measuring with other values", command).run
-        except NoAnswer:
-            place = values[0]
-            found.notes.append(f"it ends when {place['file']}:{place['line']} reads another value from the device than 0; the figures are for 0")
-            return
-        here, there = found.peak.bytes, _needed(other).bytes
-        # A run that a value ended early holds less, and says nothing.
-        less = there < (1 - _SAME) * here and len(other.steps) >= len(found.measured.run.steps)
-        if less or there > (1 + _SAME) * here:
-            found.reads, found.verdict = values, "could not tell"
-            found.why = (f"the peak depends on values that are on the device: {here / 2**30:.2f} GiB if they are 0, "
-                         f"{there / 2**30:.2f} GiB if they are 1")
+        found.reads, first, here = values, values[0], found.peak.bytes
+        place = f"{first['file']}:{first['line']}"
+        whole = any(one["dtype"] != "torch.bool" for one in values)
+        # A length of 1 is as short as one of 0 in many places; a large one is cut to what there is by slices, and large elsewhere.
+        for answer in (1, _LARGE) if whole else (1,):
+            try:
+                other = self.run(self.roomy, {**plan, "answer": answer}, f"measuring with other values ({answer})", command).run
+            except NoAnswer:
+                if whole and answer == 1:
+                    found.verdict, found.why = "could not tell", f"it ends when {place} reads 1 from the device instead of 0"
+                    return
+                # No index, or no count, of anything; or a check of the program's own.
+                found.notes.append(f"it ends when {place} reads {answer if whole else 'true'} from the device instead of 0; the figures are for 0")
+                return
+            there = _needed(other).bytes
+            # A run that a value ended early holds less, and says nothing.
+            less = there < (1 - _SAME) * here and len(other.steps) >= len(found.measured.run.steps)
+            if less or there > (1 + _SAME) * here:
+                found.verdict = "could not tell"
+                found.why = (f"the peak depends on values that are on the device: {here / 2**30:.2f} GiB if they are 0, "
+                             f"{there / 2**30:.2f} GiB if they are {answer}")
+                return
 
     def _of_longest(self, seen: Run) -> Peak | None:
         if not seen.facts.get("lengths"):
@@ -225,12 +235,17 @@ class Asker:
 
     def _judge(self, found: Answer, sweep: "sweeps.Sweep | None") -> None:
         room, needed = self.card.usable, max(found.peak.bytes, found.longest.bytes if found.longest else 0)
-        if needed > room:
+        # Where there is more room, it may have taken more.
+        asked = found.measured.run.facts.get("asked_memory")
+        if asked:
+            found.notes.append("the program asks how much memory there is (torch.cuda.mem_get_info, device_map=\"auto\"): the figures are of a "
+                               "run with 1 TiB, the verdict is of a run on the card")
+        if needed > room and not asked:
             found.verdict, found.why = "does not fit", f"it holds {needed / 2**30:.2f} GiB at its peak ({found.peak.phase}), {room / 2**30:.2f} GiB are to be had"
             return
         # How much more than what is live is taken, only gapless bounds.
         proven = found.allocator == "gapless" and found.largest_from == "verified" and found.own and found.largest >= found.own and needed * _SLACK + _PAGES <= room
-        if proven:
+        if proven and not asked:
             found.verdict, found.why = "fits", f"proven by a run at a micro-batch of {found.largest}"
             return
         command = sweep.command(found.own) if sweep is not None else None

@@ -111,6 +111,8 @@ def run(settings: Settings, card: Card, plan: dict, *, command: list[str] | None
         raise Failed(_why(settings, child.returncode, raw, text), 0)
     if raw["why"] == "ended" and child.returncode not in (0, None):
         raise Failed(_why(settings, child.returncode, raw, text), raw["steps"])
+    if raw.get("dropped"):
+        raise NoAnswer("it allocates more often than the history of allocations holds; fewer --steps may do")
     if raw["world_size"] > 1:
         raise NoAnswer("it runs as several ranks, and the simulated device has no NCCL: start one process (python train.py, or "
                        "torchrun --nproc-per-node 1)")

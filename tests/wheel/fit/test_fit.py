@@ -211,6 +211,13 @@ def test_shapes_that_depend_on_the_device_are_named():
     assert any(one["file"].endswith("masked.py") and one["line"] == line for one in found.reads)
 
 
+@pytest.mark.skipif(not FULL, reason="GAPLESS_TEST_FULL=1")
+def test_a_width_that_is_read_from_the_device_is_named():
+    found = question.Asker(settings("clamped"), size(700 * MIB)).measure()
+    assert found.verdict == "could not tell"
+    assert [pathlib.Path(one["file"]).name for one in found.reads] == ["clamped.py"]
+
+
 def test_sizes_that_are_read_from_the_device_are_named():
     found = question.Asker(settings("counted"), size(700 * MIB)).answer()
     assert found.verdict == "could not tell"

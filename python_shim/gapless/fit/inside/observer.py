@@ -72,6 +72,7 @@ class Observer:
         self._wrap_backward(torch)
         self._wrap_train(torch)
         self._wrap_call(torch)
+        self._wrap_memory(torch)
         self.reads = reads.install(self)
         loaders.install(self)
         trainer.install(self)
@@ -134,6 +135,16 @@ class Observer:
                 self.depth = 0
 
         torch.nn.Module.__call__ = call
+
+    def _wrap_memory(self, torch) -> None:
+        """Notes that the program asks how much memory there is: it may choose its sizes by that."""
+        run = torch.cuda.mem_get_info
+
+        def asked(*args, **kwargs):
+            self.facts["asked_memory"] = True
+            return run(*args, **kwargs)
+
+        torch.cuda.mem_get_info = torch.cuda.memory.mem_get_info = asked
 
     # ---- what is seen
 

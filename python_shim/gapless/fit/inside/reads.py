@@ -41,6 +41,7 @@ def _is_inner(path: str) -> bool:
 
 def install(observer) -> Reads:
     import torch
+    import torch.nn.functional
 
     reads = Reads(observer)
     answer = observer.plan.get("answer", 0)
@@ -81,6 +82,9 @@ def install(observer) -> Reads:
                 shaped(owner, name)
     for name in _VALUES:
         valued(name)
+    for name in ("cpu", "to"):
+        _copied(torch, reads, on_device, name, answer)
+    _counted(torch, reads, on_device)
     _indexing(torch, reads, on_device)
     _where(torch, reads, on_device)
     return reads
@@ -90,6 +94,48 @@ def _filled(value, answer: int):
     if isinstance(value, list):
         return [_filled(one, answer) for one in value]
     return True if isinstance(value, bool) else type(value)(answer)
+
+
+def _copied(torch, reads: Reads, on_device, name: str, answer: int) -> None:
+    """Whole numbers that are copied to the host: what numpy() and lists are made from."""
+    run = getattr(torch.Tensor, name)
+
+    def wrapped(tensor, *args, **kwargs):
+        result = run(tensor, *args, **kwargs)
+        if torch.compiler.is_compiling() or not on_device(tensor) or result.device.type != "cpu" or tensor.dtype.is_floating_point:
+            return result
+        reads.note(tensor, name, False)
+        return torch.full_like(result, answer) if answer else result
+
+    setattr(torch.Tensor, name, wrapped)
+
+
+def _counted(torch, reads: Reads, on_device) -> None:
+    """Functions whose result is as large as a value says, unless they are told how large it is."""
+
+    def hook(owner, name: str, depends) -> None:
+        run = getattr(owner, name)
+
+        def wrapped(tensor, *args, **kwargs):
+            if on_device(tensor) and depends(args, kwargs):
+                reads.note(tensor, name, True)
+            return run(tensor, *args, **kwargs)
+
+        setattr(owner, name, wrapped)
+
+    def repeats(args, kwargs) -> bool:
+        return on_device(args[0] if args else kwargs.get("repeats")) and kwargs.get("output_size") is None
+
+    def bins(args, kwargs) -> bool:
+        return (args[1] if len(args) > 1 else kwargs.get("minlength", 0)) == 0
+
+    def classes(args, kwargs) -> bool:
+        return (args[0] if args else kwargs.get("num_classes", -1)) == -1
+
+    for owner in (torch, torch.Tensor):
+        hook(owner, "repeat_interleave", repeats)
+        hook(owner, "bincount", bins)
+    hook(torch.nn.functional, "one_hot", classes)
 
 
 def _indexing(torch, reads: Reads, on_device) -> None:

@@ -98,5 +98,6 @@ class Recorder:
             owner |= {live[address]: category for address, category in lookup[2].items() if address in live}
             lookup = next(lookups, None)
         reserved = torch.cuda.memory_stats().get("reserved_bytes.all.peak", 0)
-        return {"events": events, "marks": self.marks, "owners": owner, "ooms": self.ooms, "reserved_peak": reserved,
+        # A full history has dropped its beginning: marks and blocks no longer belong to it.
+        return {"events": events, "dropped": len(trace) >= _MOST_EVENTS, "marks": self.marks, "owners": owner, "ooms": self.ooms, "reserved_peak": reserved,
                 "live_peak": torch.cuda.max_memory_allocated(), "pid": os.getpid()}
