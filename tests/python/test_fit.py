@@ -333,6 +333,18 @@ def test_the_page_of_an_answer_needs_nothing_else(recorded, tmp_path, capsys):
     assert "No such file" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("verdict", "said"), [("fits", "did not change the peak"), ("could not tell", "Choose the sizes on the host")])
+def test_values_that_were_read_are_always_shown(recorded, capsys, tmp_path, verdict, said):
+    found = answer(recorded, verdict)
+    found.reads = [READ]
+    path = tmp_path / "fit.json"
+    path.write_text(json.dumps(text.as_data(found, ["x"])))
+    assert main(["report", str(path)]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "t.py:7 main" in out
+    assert said in out
+
+
 def test_drawings_are_of_all_phases(recorded):
     data = text.as_data(answer(recorded), ["x"])
     over_time, apart = (svg for svg, _ in drawing.figures(data))

@@ -6,6 +6,8 @@ from .question import Answer
 from .steps import CATEGORIES, TITLES, Peak
 
 GIB = 1 << 30
+_ADVICE = ("on the simulated device values are zeros. Choose the sizes on the host (from the data set, or a fixed capacity), or run gapless "
+           "fit on a variant of the script that does")
 
 
 def gib(size: float) -> str:
@@ -50,8 +52,8 @@ def sections(data: dict) -> list[Section]:
         rows = [[f"{one['count']:,}", one["what"], f"{one['file']}:{one['line']} {one['function']}"
                  + (f"\n(inside {one['inside']})" if one["inside"] else "")] for one in fit["reads"][:10]]
         out.append(Section("values read from the device", [], Table(["times", "how", "line"], rows),
-                           "on the simulated device values are zeros. Choose the sizes on the host (from the data set, or a fixed capacity), or "
-                           "run gapless fit on a variant of the script that does"))
+                           _ADVICE if fit["verdict"] == "could not tell" else
+                           "on the simulated device values are zeros; other ones that were tried did not change the peak, or are in the notes"))
     if fit["notes"]:
         out.append(Section("notes", [("-", note) for note in fit["notes"]]))
     return out
