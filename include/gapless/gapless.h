@@ -282,9 +282,10 @@ GAPLESS_EXPORT void gapless_checkpoint_destroy(gapless_checkpoint* checkpoint);
  * Buffers come in classes, named by the caller: one for each shape of a batch. A class has a ring of `depth` buffers, so that one
  * is filled while another is read. A lease is the use of one buffer and belongs to one stream at a time: the stream it was
  * acquired for, then the one that it was passed to, whose work is ordered behind what the stream before had enqueued. Released,
- * the buffer is used again in the order of that stream. No function of this section but trim and destroy waits for the device,
- * and leases are neither acquired, passed nor released on a stream that captures (IN_CAPTURE): a graph's lease is acquired before
- * the capture and held as long as the graph. A lease of the per-thread default stream is passed and released by its own thread. */
+ * the buffer is used again in the order of that stream. Of this section only trim and destroy wait for the device by themselves;
+ * a request that makes a buffer may, as gapless_allocate may, and so may the driver's copy from pageable memory. Leases are
+ * neither acquired, passed nor released on a stream that captures (IN_CAPTURE): a graph's lease is acquired before the capture
+ * and held as long as the graph. A lease of the per-thread default stream is passed and released by its own thread. */
 typedef struct gapless_constant_pool gapless_constant_pool;
 
 typedef struct gapless_constant_pool_args {

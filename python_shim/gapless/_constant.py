@@ -113,13 +113,6 @@ class Pool:
         self.check(self.core.gapless_constant_get_stats(self.handle, ctypes.byref(out)), "constant_stats")
         return {name: getattr(out, name) for name, _ in ConstantStats._fields_ if name != "struct_size"}
 
-    def trim(self) -> int:
-        """Bytes given back: the buffers that no tensor uses."""
-        self._release_late()
-        released = ctypes.c_size_t()
-        self.check(self.core.gapless_constant_trim(self.handle, ctypes.byref(released)), "trim")
-        return released.value
-
     def _tensor(self, lease: Lease, address: int, shape: tuple, kind: str) -> torch.Tensor:
         device = torch.device("cuda", self.ordinal)
         if 0 in shape:
@@ -151,12 +144,11 @@ def _ragged(tokens, lengths, labels, rule: int, value: int, outputs: int) -> Rag
 @functools.cache
 def _prototypes() -> ctypes.CDLL:
     core = _libraries.core()
-    pointer, size, code = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint64
+    pointer, code = ctypes.c_void_p, ctypes.c_uint64
     for name, arguments in (
         ("gapless_constant_pool_create", [pointer, ctypes.POINTER(ConstantPoolArgs), ctypes.POINTER(pointer)]),
         ("gapless_constant_pass", [pointer, code, pointer]),
         ("gapless_constant_release", [pointer, code]),
-        ("gapless_constant_trim", [pointer, ctypes.POINTER(size)]),
         ("gapless_constant_get_stats", [pointer, ctypes.POINTER(ConstantStats)]),
         ("gapless_pad", [pointer, ctypes.POINTER(RaggedBatch), pointer, ctypes.POINTER(PaddedBatch), ctypes.POINTER(PadError)]),
         ("gapless_pad_reserve", [pointer, ctypes.POINTER(RaggedBatch), ctypes.c_int64, pointer]),

@@ -15,7 +15,7 @@ from ._sizing import Sizing, even, own_label
 class ElasticEvaluation:
     """See :func:`elastic_evaluation`."""
 
-    def __init__(self, function, *, device, split=None, samples=None, units=None, label=None) -> None:
+    def __init__(self, function=None, *, device, split=None, samples=None, units=None, label=None) -> None:
         self._function, self._device = function, torch.device(device)
         self._split, self._samples = split or _batches.split, samples or _batches.samples
         self._units, self._label = units or _batches.units, label or own_label("eval")
@@ -24,11 +24,15 @@ class ElasticEvaluation:
 
     def __call__(self, batch: Any) -> list[tuple[int, Any]]:
         """(samples, result) of each piece, in the order of the batch. A piece that is done is never done again."""
+        return self.run(self._function, batch)
+
+    def run(self, function: Callable[[Any], Any], batch: Any) -> list[tuple[int, Any]]:
+        """The same, of another function for each batch: what the adapters of trainers have."""
         if self._sizing is None:
             self._sizing = Sizing(_device.behind(self._device), self._label)
         sizing, samples = self._sizing, self._samples(batch)
         if samples == 0:
-            return [(0, self._function(batch))]
+            return [(0, function(batch))]
         per_sample = self._units(batch) / samples
         results: list[tuple[int, Any]] = []
         done = 0
@@ -41,7 +45,7 @@ class ElasticEvaluation:
             error = None
             try:
                 piece = batch if count == samples else self._split(batch, done, done + count)
-                results.append((count, self._function(piece)))
+                results.append((count, function(piece)))
                 done += count
                 continue
             except Exception as raised:
@@ -57,7 +61,6 @@ class ElasticEvaluation:
             self._explain(count, size, record if fresh else None)
         sizing.worked(size, per_sample)
         return results
-
 
     def _explain(self, count: int, size: int, record: dict | None) -> None:
         """Batches of evaluation are mostly larger than those of training, for no reason that anybody chose: what that costs here."""

@@ -7,9 +7,8 @@ import torch
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from . import _batches
-from ._evaluation import ElasticEvaluation
 from ._huggingface_loss import Loss
-from ._pieces import NotCut, Redone
+from ._pieces import Adapter, NotCut, Redone
 
 
 def elastic_trainer(trainer, *, weight=None, folder=None):
@@ -41,28 +40,18 @@ def elastic_trainer(trainer, *, weight=None, folder=None):
     return trainer
 
 
-class _TrainerSteps:
+class _TrainerSteps(Adapter):
     def __init__(self, trainer, weight, folder) -> None:
         self._trainer = trainer
         self._training_step, self._compute_loss = trainer.training_step, trainer.compute_loss
         self._prediction_step = trainer.prediction_step
         self._loss_of = Loss(trainer, weight)
         self._folder = folder or trainer.args.output_dir or "."
-        self._redone: Redone | None = None
-        self._evaluation: ElasticEvaluation | None = None
         self._share: float | None = None
         trainer.training_step = types.MethodType(lambda _, *a, **k: self._step(*a, **k), trainer)
         trainer.compute_loss = types.MethodType(lambda _, *a, **k: self._loss(*a, **k), trainer)
         trainer.prediction_step = types.MethodType(lambda _, *a, **k: self._predict(*a, **k), trainer)
         trainer.gapless = self
-
-    @property
-    def failures(self) -> int:
-        return self._redone.failures if self._redone is not None else 0
-
-    @property
-    def evaluation_failures(self) -> int:
-        return self._evaluation.failures if self._evaluation is not None else 0
 
     # ---- training
 
@@ -115,9 +104,6 @@ class _TrainerSteps:
     # ---- evaluation
 
     def _predict(self, model, inputs, prediction_loss_only, ignore_keys=None):
-        device = self._trainer.args.device
-        if self._evaluation is None:
-            self._evaluation = ElasticEvaluation(None, device=device)
         samples = _samples(inputs)
         if not samples:
             return self._prediction_step(model, inputs, prediction_loss_only, ignore_keys)
@@ -137,11 +123,7 @@ class _TrainerSteps:
             weights.append(weight(piece))
             return result[0]
 
-        self._evaluation._function = predict
-        try:
-            pieces = self._evaluation(inputs)
-        finally:
-            self._evaluation._function = None
+        pieces = self._in_evaluation_pieces(predict, inputs, self._trainer.args.device)
         if len(pieces) == 1:
             return pieces[0][1]
         losses = [loss * (part / (sum(weights) or 1.0)) for (_, loss), part in zip(pieces, weights, strict=True)

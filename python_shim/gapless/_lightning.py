@@ -7,34 +7,23 @@ from collections import OrderedDict
 import torch
 
 from . import _batches
-from ._evaluation import ElasticEvaluation
-from ._pieces import Redone
+from ._pieces import Adapter, Redone
 from ._rewind import Buffers
 
 
-class LightningSteps:
+class LightningSteps(Adapter):
     """See gapless.elastic_trainer."""
 
     def __init__(self, trainer, weight, folder) -> None:
         self._trainer, self._folder = trainer, folder or trainer.default_root_dir
         self._weight = weight or _batches.samples
-        self._redone: Redone | None = None
         self._window: object = None
-        self._evaluation: ElasticEvaluation | None = None
         self._loop = trainer.fit_loop.epoch_loop.automatic_optimization
         self._make_closure = self._loop._make_closure
         self._loop._make_closure = self._closure
         for name in ("validation_step", "test_step", "predict_step"):
             setattr(trainer.strategy, name, self._evaluating(getattr(trainer.strategy, name)))
         trainer.gapless = self
-
-    @property
-    def failures(self) -> int:
-        return self._redone.failures if self._redone is not None else 0
-
-    @property
-    def evaluation_failures(self) -> int:
-        return self._evaluation.failures if self._evaluation is not None else 0
 
     # ---- training
 
@@ -112,8 +101,6 @@ class LightningSteps:
                 alone = False
             if not alone:
                 return function(*args, **kwargs)
-            if self._evaluation is None:
-                self._evaluation = ElasticEvaluation(None, device=self._trainer.strategy.root_device)
             kept = Buffers(self._trainer.lightning_module), _Metrics(self._trainer)
 
             def of(piece):
@@ -127,11 +114,7 @@ class LightningSteps:
                         one.put_back()
                     raise
 
-            self._evaluation._function = of
-            try:
-                pieces = self._evaluation(args[0])
-            finally:
-                self._evaluation._function = None
+            pieces = self._in_evaluation_pieces(of, args[0], self._trainer.strategy.root_device)
             return _batches.join([result for _, result in pieces], [count for count, _ in pieces])
 
         return evaluate

@@ -215,7 +215,7 @@ class PaddingCollator:
         return Ragged(rule, torch.tensor(lengths, dtype=torch.int64), _flat(rows, "input_ids"), labels, extra, plain, target)
 
     def _target(self, lists: list[list]) -> Ragged:
-        rule = dataclasses.replace(self.rule, pad_id=self.rule.ignore_index, length=None, mask=False, positions=False, cu_seqlens=False,
+        rule = dataclasses.replace(self.rule, pad_id=self.rule.ignore_index, mask=False, positions=False, cu_seqlens=False,
                                    token_labels=False)
         return Ragged(rule, torch.tensor([len(one) for one in lists], dtype=torch.int64), _flat(lists, "labels"), None, {}, {})
 

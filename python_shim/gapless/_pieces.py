@@ -9,12 +9,33 @@ from typing import Any
 import torch
 
 from . import _device, _oom_errors, _oom_moment, _oom_page
+from ._evaluation import ElasticEvaluation
 from ._rewind import Buffers, Rewind
 from ._sizing import Sizing, even, own_label
 
 
 class NotCut(Exception):
     """Raised by `weight` of pieces(): how the losses of parts make that of the batch is not known. Its text says why."""
+
+
+class Adapter:
+    """What a trainer's attribute `gapless` tells, and where the parts of an adapter are."""
+
+    _redone: "Redone | None" = None
+    _evaluation: ElasticEvaluation | None = None
+
+    @property
+    def failures(self) -> int:
+        return self._redone.failures if self._redone is not None else 0
+
+    @property
+    def evaluation_failures(self) -> int:
+        return self._evaluation.failures if self._evaluation is not None else 0
+
+    def _in_evaluation_pieces(self, function: Callable[[Any], Any], batch: Any, device: torch.device) -> list[tuple[int, Any]]:
+        if self._evaluation is None:
+            self._evaluation = ElasticEvaluation(device=device)
+        return self._evaluation.run(function, batch)
 
 
 class Redone:

@@ -14,8 +14,8 @@ def warm_up(run=None, *, max_len: int | None = None, model: "torch.nn.Module | N
 
     >>> gapless.warm_up(lambda length: loss_of(model, batch_of(length)).backward(), max_len=4096, model=model)
 
-    run(max_len) does a forward and a backward pass over the largest shape, with any values: afterwards gradients are dropped, random
-    numbers and the buffers of `model` are as they were. The optimizer must not step in it; its state is made at its own first step.
+    run(max_len) does a forward and a backward pass over the largest shape, with any values: afterwards random numbers are as they were,
+    and so are the buffers of `model`, whose gradients are dropped; without `model` both are yours to put right. The optimizer must not step in it; its state is made at its own first step.
     A step that does not fit raises torch.OutOfMemoryError here, before anything was trained.
     Instead, `nbytes` names the bytes to back on the current stream.
     RuntimeError where gapless is not the allocator.

@@ -24,14 +24,11 @@ class Backing {
   explicit Backing(DeviceState& state) : state_(state) {}
 
   // Makes every slot under [offset, offset + size) of `heap` backed, for work on `user`. Some block that is not free
-  // lies there. Under the map lock.
-  Backed back(BackedHeap& heap, Units offset, Units size, stream::StreamState& user, bool capturing);
+  // lies there. `slack`: how far physical memory may grow before idle handles move. Under the map lock.
+  Backed back(BackedHeap& heap, Units offset, Units size, stream::StreamState& user, bool capturing, double slack);
 
   // Is the handle of an active slot idle (I4)? Under map and fast lock.
   bool idle(vmm::HandleId id, BackedHeap*& heap, std::uint32_t& stamp);
-
-  // Added to the slack while a miss is met that has come back often: policy::kSettlingSlack, or 0.
-  double more_slack = 0;
 
   RungBytes rungs{};
 
@@ -74,6 +71,7 @@ class Backing {
 
   DeviceState& state_;
   stream::StreamState* user_ = nullptr;
+  double slack_ = 1;
   std::vector<Edge> edges_;      // what the user comes after
   std::vector<Edge> conflicts_;  // what must be over before mappings go
   std::vector<Victim> victims_;

@@ -84,9 +84,8 @@ Status Ladder::climb_from(const Request& request, BackedHeap& heap, heap::BlockI
   const std::optional<Moment> moment = moment_of(request, heap, block);
   const unsigned met = moment ? recurring_.times(*moment) : 0;
   if (met > 0 && step_aside(request, heap, block, out)) return Status::ok;
-  backing_.more_slack = met >= policy::kSettlingPatience ? policy::kSettlingSlack : 0;
-  const Step step = back_or_take_back(request, home, heap, block, capturing, out);
-  switch (backing_.more_slack = 0; step) {
+  const double more_slack = met >= policy::kSettlingPatience ? policy::kSettlingSlack : 0;
+  switch (back_or_take_back(request, home, heap, block, capturing, out, more_slack)) {
     case Step::done:
       if (moment) recurring_.remember(*moment);
       return Status::ok;

@@ -19,6 +19,7 @@ import select
 import signal
 import sys
 import tempfile
+import threading
 import traceback
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -136,6 +137,21 @@ def main():
 # ---- for cases
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+
+
+def segments_of(pool_id):
+    import torch
+
+    return [segment for segment in torch.cuda.memory_snapshot() if segment["segment_pool_id"] == tuple(pool_id)]
+
+
+def in_threads(count, work):
+    """work(0), work(1) ... each in a thread of its own; returns when all have ended."""
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def block(size, **options):

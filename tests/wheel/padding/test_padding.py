@@ -63,10 +63,18 @@ def test_as_data_collator_for_token_classification(tokenizer):
     same(gapless.PaddingCollator(tokenizer)(features).to("cuda"), theirs)
 
 
-def test_as_data_collator_for_seq2seq(tokenizer):
-    features = sequences(6, labels=lambda draw, n: [draw.randrange(9) for _ in range(n // 2 + 1)])
-    theirs = DataCollatorForSeq2Seq(tokenizer)(copy.deepcopy(features))
-    same(gapless.PaddingCollator(tokenizer)(features).to("cuda"), theirs)
+@pytest.mark.parametrize("own, theirs", [({}, {}), ({"length": 48}, {"padding": "max_length", "max_length": 48})])
+@pytest.mark.parametrize("labels", [lambda n: n // 2 + 1, lambda n: n])
+def test_as_data_collator_for_seq2seq(tokenizer, own, theirs, labels):
+    features = sequences(6, labels=lambda draw, n: [draw.randrange(9) for _ in range(labels(n))])
+    expected = DataCollatorForSeq2Seq(tokenizer, **theirs)(copy.deepcopy(features))
+    same(gapless.PaddingCollator(tokenizer, **own)(features).to("cuda"), expected)
+
+
+def test_values_that_padding_would_change_are_refused():
+    for values in ([0.5, 1.0], [[1, 2], [3, 4]]):
+        with pytest.raises(ValueError, match="the feature 'weights' has values that are not whole numbers"):
+            gapless.PaddingCollator(pad_id=PAD)([{"input_ids": [1, 2], "weights": values}])
 
 
 def test_a_mask_with_holes_is_kept(tokenizer):

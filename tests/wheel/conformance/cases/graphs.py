@@ -5,11 +5,7 @@ import gc
 import threading
 
 import torch
-from harness import GIB, MIB, block, case, raised, stat
-
-
-def segments_of(pool_id):
-    return [segment for segment in torch.cuda.memory_snapshot() if segment["segment_pool_id"] == tuple(pool_id)]
+from harness import GIB, MIB, block, case, in_threads, raised, segments_of, stat
 
 
 def live_in(pool_id):
@@ -208,11 +204,7 @@ def captures_of_two_threads():
         seen[index] = sum(s["allocated_size"] for s in segments_of(pool)), out.numel()
         barrier.wait()
 
-    threads = [threading.Thread(target=work, args=(index,)) for index in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(2, work)
     return seen
 
 

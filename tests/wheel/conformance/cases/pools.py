@@ -6,11 +6,7 @@ import os
 import threading
 
 import torch
-from harness import GIB, MIB, block, case, raised, stat
-
-
-def segments_of(pool_id):
-    return [segment for segment in torch.cuda.memory_snapshot() if segment["segment_pool_id"] == tuple(pool_id)]
+from harness import GIB, MIB, block, case, in_threads, raised, segments_of, stat
 
 
 def allocated_in(pool):
@@ -203,11 +199,7 @@ def threads_have_their_own():
         seen[index] = allocated_in(pool), len(kept), outside.numel()
         barrier.wait()
 
-    threads = [threading.Thread(target=work, args=(index,)) for index in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(4, work)
     return seen
 
 

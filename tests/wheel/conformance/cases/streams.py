@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Memory between streams and threads. The device completes nothing before it is waited for, so that what pends stays pending."""
 
-import threading
-
 import torch
-from harness import GIB, MIB, block, case, device, raised
+from harness import GIB, MIB, block, case, device, in_threads, raised
 
 
 def use(tensor, stream):
@@ -163,11 +161,7 @@ def threads_and_streams():
         except Exception as error:  # noqa: BLE001: the case says which
             failures.append(repr(error))
 
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(4, work)
     torch.cuda.synchronize()
     torch.cuda.empty_cache()
     return failures, torch.cuda.memory_allocated(), torch.cuda.memory_reserved()
