@@ -10,6 +10,9 @@ namespace {
 // Differences looked through at once. Beyond it the path that came furthest is taken as far as it goes: an alignment
 // that is not the best, in bounded time.
 constexpr int kMostDifferences = 1000;
+// What grows with the batch may grow by this much more than the batch does: a kernel's buffer has a part for each so
+// many rows, rounded up, 19 parts for 1212 rows and 26 for 1616.
+constexpr double kRounding = 1.0 + 1.0 / 16.0;
 // Where no path can be.
 constexpr int kNowhere = -(1 << 28);
 
@@ -36,7 +39,8 @@ class Aligner {
     if (is_older(x) != is_older(y) || x.stream() != y.stream()) return false;
     if (!cut_ && survives(x) != survives(y)) return false;
     // One unit more for what rounding may add to either.
-    return y.units >= x.units && static_cast<double>(y.units) <= static_cast<double>(x.units + 1) * ratio_ + 1.0;
+    return y.units >= x.units &&
+           static_cast<double>(y.units) <= static_cast<double>(x.units + 1) * ratio_ * kRounding + 1.0;
   }
 
   // Myers' greedy algorithm from (from_a_, from_b_): furthest_[d][k] is how far a path with d differences has come in

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the wheel, installs it in a clean virtual environment and runs a training loop through `gapless run --sim`.
+"""Makes the wheel, installs it in a clean virtual environment, runs a training loop through `gapless run --sim`, and asks `gapless fit`
+whether a script fits a card.
 
 Building everything again takes minutes, so this is left to `tests/run --full` (GAPLESS_TEST_FULL); otherwise the test is skipped
 (exit code 77). PyTorch is borrowed from the environment that runs this script.
@@ -29,6 +30,24 @@ assert gapless.is_installed() and torch.cuda.memory_allocated() > 0
 print("ran on gapless")
 """
 
+# A script as a user has one: it knows nothing of gapless, and it has options.
+TRAIN = """
+import argparse
+import torch
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--width", type=int, default=1024)
+width = parser.parse_args().width
+data = torch.utils.data.TensorDataset(torch.randn(256, width), torch.zeros(256, dtype=torch.long))
+model = torch.nn.Sequential(torch.nn.Linear(width, 4 * width), torch.nn.GELU(), torch.nn.Linear(4 * width, 10)).cuda()
+optimizer = torch.optim.AdamW(model.parameters())
+for x, y in torch.utils.data.DataLoader(data, batch_size=32, shuffle=True):
+    loss = torch.nn.functional.cross_entropy(model(x.cuda()), y.cuda())
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+"""
+
 
 def run(command: list, expected: int = 0, **kwargs) -> str:
     words = [str(word) for word in command]
@@ -53,7 +72,9 @@ def check(wheel: pathlib.Path, scratch: pathlib.Path) -> None:
     packages = run([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], env=environment).strip()
     (pathlib.Path(packages) / "borrowed_torch.pth").write_text(sysconfig.get_path("purelib") + "\n")
 
+    environment["PATH"] = f"{venv / 'bin'}:{environment['PATH']}"
     command = venv / "bin" / "gapless"
+
     def gapless(*arguments, expected: int = 0) -> str:
         return run([command, *arguments], expected, env=environment, cwd=scratch, timeout=300)
 
@@ -72,6 +93,26 @@ def check(wheel: pathlib.Path, scratch: pathlib.Path) -> None:
     gapless("no-such-command", expected=2)
     if "\033" in gapless("--help"):
         sys.exit("colours in a pipe")
+    check_fit(gapless, scratch)
+
+
+def check_fit(gapless, scratch: pathlib.Path) -> None:
+    """From the installation to a verdict on a script of one's own: one command, no GPU."""
+    (scratch / "train.py").write_text(TRAIN)
+    said = gapless("fit", "--device", "t4", "--save", "fit.json", "--", "python", "train.py")
+    for text in ("FITS", "t4: 14.43 GiB for the allocator", "32 samples", "optimizer state"):
+        if text not in said:
+            sys.exit(f"gapless fit did not say '{text}':\n{said}")
+    # 40 million weights with their gradients and two moments: 640 MiB, and the rest.
+    said = gapless("fit", "--device", "600MiB", "--levers", "never", "--", "python", "train.py", "--width", "3162", expected=1)
+    if "DOES NOT FIT" not in said:
+        sys.exit(f"gapless fit did not see that it does not fit:\n{said}")
+    gapless("report", "fit.json", "--html", "fit.html")
+    if "<svg" not in (scratch / "fit.html").read_text(encoding="utf-8"):
+        sys.exit("the page has no drawing")
+    (scratch / "arguments.json").write_text('{"per_device_train_batch_size": 8, "per_device_eval_batch_size": 16, "eval_strategy": "epoch"}')
+    if "arguments-eval-batch" not in gapless("doctor", "arguments.json", expected=1):
+        sys.exit("gapless doctor did not find the larger evaluation batch")
 
 
 def main() -> int:

@@ -84,7 +84,7 @@ class Asker:
 
     def measure(self, command: list[str] | None = None, plan: dict | None = None) -> Answer:
         """One run with room for everything."""
-        plan = plan or {"sizes": ["own", "own", "longest", "small", "large", "double", "quadruple"]}
+        plan = plan or {"sizes": ["own", "own", "longest", "small", "large", "double", "triple", "quadruple"]}
         note = ""
         try:
             outcome = self.run(self.roomy, plan, "measuring", command)

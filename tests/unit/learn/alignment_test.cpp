@@ -36,6 +36,19 @@ TEST(Alignment, AllocationsOfOneStepOnlyAreLeftOut) {
   EXPECT_EQ(matched, small.lives.size());
 }
 
+// PyTorch's sum over rows takes 0.75 MiB for each 64 of them, rounded up: at 12 and 16 samples of 101 rows 19 and 26.
+TEST(Alignment, ABufferOfPartsMayGrowALittleFasterThanTheBatch) {
+  const auto step = [](std::uint64_t units, std::uint32_t parts) {
+    RecordedStep made;
+    made.units = units;
+    made.lives = {Life{static_cast<std::uint32_t>(units) * 2400, 0, 5, 0}, Life{parts * 1536, 1, 2, 0},
+                  Life{3000, 3, 4, 0}};
+    return made;
+  };
+  EXPECT_EQ(align(step(12, 19), step(16, 26)), (std::vector<std::uint32_t>{0, 1, 2}));
+  EXPECT_EQ(align(step(12, 19), step(16, 32))[1], kUnmatched);
+}
+
 TEST(Alignment, AnAttemptIsAlignedUpToWhereItEnded) {
   Shape shape;
   shape.workspaces_from_four = false;

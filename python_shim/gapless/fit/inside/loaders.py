@@ -8,6 +8,9 @@ from . import shapes
 _EVALUATION_BATCHES = 2
 # Batches that may be fetched before the first of them is trained with: accelerate keeps one ahead.
 _AHEAD = 2
+# Larger than the script's own. The two largest are near each other: kernels have thresholds (a sum over many rows begins to take a buffer
+# for each part of it), and a forecast for larger ones needs two sizes that are beyond the same of them.
+_TIMES = {"double": 2, "triple": 3, "quadruple": 4}
 _ITERABLE = 1  # torch.utils.data.dataloader._DatasetKind
 
 
@@ -116,7 +119,7 @@ class _Batches:
             return max(2, own // 2)
         if wanted == "large":
             return max(3, own)
-        return {"double": 2, "quadruple": 4}.get(wanted, 1) * (max(2, own) if wanted in ("double", "quadruple") else own)
+        return _TIMES[wanted] * max(2, own) if wanted in _TIMES else own
 
     def _take(self, count: int) -> list[int]:
         again = False

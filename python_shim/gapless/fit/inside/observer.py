@@ -197,7 +197,7 @@ class Observer:
             self.trained = None
         if self.accumulation is None:
             self.accumulation = max(1, self.backwards)
-        self.recorder.look_up_owners(self.optimizers)
+        self.recorder.look_up_owners(self.optimizers, whole=True)
         self.recorder.mark("optimizer")
 
     def _after_optimizer(self, optimizer, args, kwargs) -> None:
@@ -205,7 +205,7 @@ class Observer:
         if optimizer is not self.optimizers[0]:
             return
         self.steps += 1
-        self.recorder.look_up_owners(self.optimizers)
+        self.recorder.look_up_owners(self.optimizers, whole=False)
         self.recorder.mark("step", number=self.steps)
         self.progress(f"step {self.steps}")
         if self.enough():
@@ -238,11 +238,13 @@ class Observer:
         """Writes the result and ends the process, unless it is ending by itself."""
         if self.done or "torch" not in sys.modules:
             return
+        from . import owners
+
         self.done = True
         result = {"why": why, "time": time.time(), "steps": self.steps, "accumulation": self.accumulation,
                   "evaluations": self.evaluations, "evaluated_at": self.evaluated_at, "facts": self.facts,
                   "reads": self.reads.found() if self.reads else [], "world_size": int(os.environ.get("WORLD_SIZE", "1")),
-                  "environment": _environment(), "optimizers": [type(one).__name__ for one in self.optimizers], "models": _models(self.optimizers),
+                  "environment": _environment(), "optimizers": [type(one).__name__ for one in self.optimizers], "models": owners.models(self.recorder.things, self.optimizers),
                   **self.recorder.result()}
         if why == "ended" and not result["events"]:
             return  # a launcher, or a child that did not use the device
@@ -259,30 +261,3 @@ class Observer:
 def _environment() -> dict:
     """What of it concerns memory, as it is now: programs set it too."""
     return {name: value for name, value in os.environ.items() if name.startswith(("PYTORCH_", "ACCELERATE_MIXED", "GAPLESS_CONF"))}
-
-
-def _models(optimizers: list) -> dict:
-    """Bytes of what the optimizers train and of all weights, for estimates."""
-    import gc
-
-    import torch
-
-    trained = {id(parameter) for optimizer in optimizers for group in optimizer.param_groups for parameter in group["params"]}
-    found = {"trained": 0, "trained_bytes": 0, "frozen": 0, "frozen_bytes": 0, "dtypes": {}, "linear": [], "checkpointing": None}
-    seen = set()
-    for thing in gc.get_objects():
-        kind = type(thing)
-        try:
-            if issubclass(kind, torch.nn.Parameter) and thing.device.type == "cuda" and id(thing) not in seen:
-                seen.add(id(thing))
-                part = "trained" if id(thing) in trained else "frozen"
-                found[part] += thing.numel()
-                found[part + "_bytes"] += thing.numel() * thing.element_size()
-                found["dtypes"][str(thing.dtype)] = found["dtypes"].get(str(thing.dtype), 0) + thing.numel()
-            elif issubclass(kind, torch.nn.Linear) and thing.weight.device.type == "cuda":
-                found["linear"].append([thing.in_features, thing.out_features])
-            elif issubclass(kind, torch.nn.Module) and hasattr(thing, "gradient_checkpointing"):
-                found["checkpointing"] = bool(found["checkpointing"] or thing.gradient_checkpointing)
-        except (ReferenceError, RuntimeError, AttributeError):
-            continue
-    return found

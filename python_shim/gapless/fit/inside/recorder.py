@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the device memory did: every allocation and release, and marks between them. Kept by PyTorch's own history."""
 
-import gc
 import os
 
 import torch
+
+from . import owners
 
 _MOST_EVENTS = 4_000_000
 
@@ -16,6 +17,7 @@ class Recorder:
         self.marks: list[list] = []  # [allocations, releases, kind, facts]
         self.owners: list[list] = []  # [allocations, releases, {address: category}] where owners of blocks were looked up
         self.ooms: list[dict] = []
+        self.things = owners.Things()
         self.started = False
         self.on_oom = lambda: None
         self._begin = (0, 0)
@@ -42,35 +44,15 @@ class Recorder:
         self.mark("oom", wanted=wanted)
         self.on_oom()
 
-    def look_up_owners(self, optimizers) -> None:
-        """Who the blocks belong to, now: weights, gradients, optimizer state. Tensors that share storage count once."""
-        if not self.started:
-            return
-        found: dict[int, str] = {}
-
-        def add(tensor, category: str) -> None:
-            if isinstance(tensor, torch.Tensor) and tensor.device.type == "cuda":
-                try:
-                    found.setdefault(tensor.untyped_storage().data_ptr(), category)
-                except RuntimeError:  # no storage: a meta or fake tensor
-                    return
-
-        for optimizer in optimizers:
-            for state in list(optimizer.state.values()):
-                for value in state.values() if isinstance(state, dict) else ():
-                    add(value, "optimizer")
-        for thing in gc.get_objects():
-            kind = type(thing)
-            if issubclass(kind, torch.nn.Parameter):
-                add(thing.data, "weights")
-                if thing.grad is not None:
-                    add(thing.grad, "gradients")
-            elif issubclass(kind, torch.nn.Module):
-                for buffer in thing.__dict__.get("_buffers", {}).values():
-                    add(buffer, "weights")
-        found.pop(0, None)
-        allocated, freed = self._place()
-        self.owners.append([allocated - self._begin[0], freed - self._begin[1], found])
+    def look_up_owners(self, optimizers, whole: bool) -> None:
+        """Who the blocks belong to, now; `whole`: weights and gradients too, not only the optimizers' state."""
+        if self.started:
+            found = owners.state(optimizers)
+            if whole:
+                self.things.look()
+                found = owners.weights(self.things) | found
+            allocated, freed = self._place()
+            self.owners.append([allocated - self._begin[0], freed - self._begin[1], found])
 
     def result(self) -> dict:
         """Everything, as plain data. Events are [block, bytes] for an allocation and [block, 0] for its release."""
