@@ -563,8 +563,8 @@ GAPLESS_EXPORT gapless_status gapless_forecast_step(gapless_allocator* allocator
 /* Makes memory of `device` accessible from `peer`, what is mapped now and later. */
 GAPLESS_EXPORT gapless_status gapless_enable_peer(gapless_allocator* allocator, int32_t device, int32_t peer);
 
-/* A handle by which another process can map the segment of the block at `pointer`; the segment is pinned from now on.
- * `offset`: of the pointer in the segment. Writes at most `capacity` bytes to `handle`, its length to *length. */
+/* A handle (72 bytes, a secret) by which a process of the same user maps the granules of the block at `pointer`, pinned while it lives;
+ * `offset`: of the pointer in them. Writes at most `capacity` bytes to `handle`, its length to *length. Close waits for the device. */
 GAPLESS_EXPORT gapless_status gapless_ipc_export(gapless_allocator* allocator, void* pointer, void* handle, size_t capacity,
                                                  size_t* length, size_t* offset);
 GAPLESS_EXPORT gapless_status gapless_ipc_import(gapless_allocator* allocator, int32_t device, const void* handle, size_t length,

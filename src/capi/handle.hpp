@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "base/lock.hpp"
+#include "capi/ipc_imports.hpp"
+#include "capi/ipc_server.hpp"
 #include "capi/listener_adapter.hpp"
 #include "capi/oom_hooks.hpp"
 #include "config/options.hpp"
@@ -31,7 +33,14 @@ struct gapless_allocator {
   gapless::base::LeafLock retired_lock;
   std::vector<std::unique_ptr<gapless::engine::Listener>> retired;
 
+  // Memory of this process for others, and of others for this one.
+  gapless::base::LeafLock ipc_lock;
+  std::unique_ptr<gapless::capi::IpcServer> ipc_server;  // from the first export on
+  gapless::capi::IpcImports ipc_imports;
+
   ~gapless_allocator() {
+    ipc_server.reset();  // its thread asks the engine
+    if (engine != nullptr) ipc_imports.close_all(engine->ops());
     // Closing makes events, so the listener goes last.
     const std::unique_ptr<gapless::engine::Listener> listener(engine != nullptr ? engine->listener() : nullptr);
     engine.reset();

@@ -35,6 +35,8 @@ void before_fork() {
     one->engine->prepare_fork();
     one->oom_hooks.prepare_fork();
     one->learner.prepare_fork();
+    one->ipc_imports.prepare_fork();
+    while (!one->ipc_lock.try_lock()) std::this_thread::yield();
     while (!one->retired_lock.try_lock()) std::this_thread::yield();
     while (!one->constant_lock.try_lock()) std::this_thread::yield();
   }
@@ -43,6 +45,8 @@ void after_fork(bool child) {
   for (gapless_allocator* const one : registry().open) {
     one->constant_lock.unlock();
     one->retired_lock.unlock();
+    one->ipc_lock.unlock();
+    one->ipc_imports.after_fork();
     one->learner.after_fork();
     one->oom_hooks.after_fork(child);
     one->engine->after_fork(child);

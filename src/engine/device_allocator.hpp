@@ -26,6 +26,8 @@ struct StepStart {
   std::uint64_t live_bytes;
 };
 
+struct SharedRange;
+
 class DeviceAllocator {
  public:
   DeviceAllocator(Shared& shared, int device, const driver::DeviceInfo& info, const config::Options& options);
@@ -52,6 +54,9 @@ class DeviceAllocator {
   Status warm_up(driver::Stream stream, std::uint64_t bytes);
   Status create_ahead(bool& made);
   Status enable_peer(int peer);
+  // For other processes: exports.hpp.
+  Status share_block(const vmm::Region& region, std::uint64_t address, SharedRange& out);
+  Status share_granule(std::uint64_t id, std::uint64_t granule, int& descriptor);
   Status forget_stream(driver::Stream stream);
 
   // ---- the rest

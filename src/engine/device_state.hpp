@@ -78,6 +78,16 @@ struct Farewell {
   std::size_t bytes;
 };
 
+// A block that another process may map, and the slots that are pinned for it: exports.hpp.
+struct Export {
+  std::uint64_t id;
+  BackedHeap* heap;
+  Units offset;
+  Units size;
+  std::uint32_t first;
+  std::uint32_t last;
+};
+
 struct DeviceState {
   DeviceState(DeviceAllocator& owner, Shared& all, int ordinal, const driver::DeviceInfo& about,
               const config::Options& set)
@@ -147,6 +157,8 @@ struct DeviceState {
   std::uint64_t misses_begun = 0;
   std::uint64_t limit = ~std::uint64_t{0};
   std::vector<Farewell> farewells;
+  std::vector<Export> exports;
+  std::uint64_t export_ids = 0;
 
   void raise(Attention bit) { attention.fetch_or(bit, std::memory_order_relaxed); }
   void lower(Attention bit) { attention.fetch_and(~static_cast<std::uint32_t>(bit), std::memory_order_relaxed); }

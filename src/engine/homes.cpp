@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <mutex>
 
+#include "engine/exports.hpp"
 #include "engine/private_pools.hpp"
 #include "engine/sharing.hpp"
 
@@ -254,6 +255,7 @@ void retire_heap(DeviceState& state, BackedHeap& heap) {
 }
 
 void destroy_heap(DeviceState& state, BackedHeap& heap) {
+  forget_exports(state, heap);
   for (std::uint32_t slot = 0; slot < heap.slots.slots(); slot++) {
     const vmm::HandleId id = heap.slots.mapped(slot);
     if (id == vmm::kNoHandle) continue;

@@ -3,6 +3,7 @@
 
 #include <optional>
 
+#include "engine/exports.hpp"
 #include "engine/homes.hpp"
 #include "engine/oom.hpp"
 #include "engine/pending.hpp"
@@ -46,6 +47,7 @@ Status Ladder::climb_locked(const Request& request, std::unique_lock<base::MapLo
   backing_.rungs = {};
   for (std::uint32_t attempt = 0;; attempt++) {
     reap_orphans(state_);
+    reap_exports(state_);
     const bool capturing = state_.order.capturing(*home_of(state_, request.stream).stream);
     if (request.pool) {
       pools_.keep(request.pool);

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <string>
 
+#include "engine/exports.hpp"
 #include "engine/homes.hpp"
 #include "engine/segments.hpp"
 
@@ -159,7 +160,7 @@ void PrivatePools::unpin(PrivatePool& pool) {
   for (BackedHeap* const heap : pool.heaps) {
     const std::lock_guard guard(state_.fast);
     for (std::uint32_t slot = 0; slot < heap->slots.slots(); slot++)
-      if (heap->slots.pinned(slot)) {
+      if (heap->slots.pinned(slot) && !is_exported(state_, *heap, slot)) {
         heap->slots.set_pinned(slot, false);
         state_.pinned_slots--;
       }

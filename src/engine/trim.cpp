@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <mutex>
 
+#include "engine/exports.hpp"
 #include "engine/homes.hpp"
 #include "engine/notify.hpp"
 #include "engine/oom.hpp"
@@ -115,6 +116,7 @@ Status trim(DeviceState& state, PrivatePools& pools, PrivatePool* pool, std::uin
   // Memory goes back to the device only when nothing uses it any more: what cannot be waited for now is left.
   const Status waited = wait_for_everything(state);
   reap_orphans(state);
+  reap_exports(state);
   pools.reap();
   if (pool != nullptr && pool->has_source) {
     released = release_empty_segments(state, *pool);

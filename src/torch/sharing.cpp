@@ -14,7 +14,7 @@ namespace {
 constexpr char kHandleVersion = 2;
 constexpr char kHandleType = 'g';
 constexpr size_t kPrefix = 2;
-constexpr size_t kLargestHandle = 64 * 1024;
+constexpr size_t kLargestHandle = 256;
 
 }  // namespace
 
@@ -35,7 +35,10 @@ cca::ShareableHandle TorchAllocator::shareIpcHandle(void* pointer) {
 std::shared_ptr<void> TorchAllocator::getIpcDevPtr(std::string handle) {
   const bool ours = handle.size() > kPrefix && handle[0] == kHandleVersion && handle[1] == kHandleType;
   if (!ours) {
-    TORCH_CHECK(previous_ != nullptr, "gapless: a shared CUDA memory handle of unknown origin");
+    // Native's own, unless it has been started here, reads its devices' tables without looking.
+    TORCH_CHECK(
+        previous_ != nullptr && previous_->initialized(),
+        "gapless: a shared CUDA memory handle of unknown origin: the process that made it does not run on gapless");
     return previous_->getIpcDevPtr(std::move(handle));
   }
   {
@@ -54,6 +57,9 @@ std::shared_ptr<void> TorchAllocator::getIpcDevPtr(std::string handle) {
         "receiving CUDA tensors of other processes");
   std::shared_ptr<void> imported(base, [core](void* address) { (void)gapless_ipc_close(core, address); });
   const std::lock_guard<std::mutex> lock(mutex_);
+  for (auto one = imported_.begin(); one != imported_.end();) {
+    one = one->second.expired() ? imported_.erase(one) : std::next(one);
+  }
   std::weak_ptr<void>& slot = imported_[handle];
   if (std::shared_ptr<void> other = slot.lock()) return other;  // another thread was faster
   slot = imported;

@@ -14,7 +14,7 @@ namespace {
 
 std::vector<Case> all_rules() {
   std::vector<Case> all;
-  for (const auto& some : {memory_rules(), stream_rules(), capture_rules(), use_rules()})
+  for (const auto& some : {memory_rules(), sharing_rules(), stream_rules(), capture_rules(), use_rules()})
     all.insert(all.end(), some.begin(), some.end());
   return all;
 }

@@ -122,6 +122,7 @@ inline void PrintTo(const Case& rule, std::ostream* out) {
 }
 
 std::vector<Case> memory_rules();
+std::vector<Case> sharing_rules();
 std::vector<Case> stream_rules();
 std::vector<Case> capture_rules();
 std::vector<Case> use_rules();

@@ -3,11 +3,19 @@
 #include "driver/sim/core.hpp"
 
 #include <algorithm>
+#include <atomic>
 
 namespace gapless::driver::sim {
 
+namespace {
+
+std::atomic<int> machines = 0;  // of this process, so far
+
+}  // namespace
+
 Machine::Core::Core(const Config& config)
-    : common(config),
+    : number(++machines),
+      common(config),
       memory(common),
       scheduler(common),
       threads(config.threads_separate),

@@ -24,6 +24,7 @@ struct EventState {
   int device = 0;
   std::uint64_t id = 0;
   bool timed = true;
+  bool interprocess = false;
   bool recorded = false;
   Position at;                  // of the last record
   Clock clock;                  // strict: what was ordered before it
@@ -94,6 +95,7 @@ class Machine::Core {
   void set_branches(GraphExecState& exec, int device);
   void replay(int device, StreamState& launching, const GraphExecState& exec);
 
+  const int number;  // of the process's machines
   Common common;
   std::mutex mutex;
   Memory memory;

@@ -56,11 +56,11 @@ void HostBytes::drop(std::uint64_t place, std::uint64_t bytes) {
   places_.give(place, bytes);
 }
 
-bool HostBytes::show(Address at, std::uint64_t bytes, std::uint64_t place) {
+bool HostBytes::show(Address at, std::uint64_t bytes, std::uint64_t place, int other_file) {
   if (!data()) return true;
   constexpr std::uint64_t kPage = 4096;
-  void* shown = ::mmap(host(at), round_up(bytes, kPage), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file_,
-                       static_cast<off_t>(place));
+  void* shown = ::mmap(host(at), round_up(bytes, kPage), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+                       other_file >= 0 ? other_file : file_, static_cast<off_t>(place));
   return shown != MAP_FAILED;
 }
 

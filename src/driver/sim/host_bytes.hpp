@@ -21,12 +21,14 @@ class HostBytes {
 
   Address base() const { return base_; }
   bool data() const { return file_ >= 0; }
+  int file() const { return file_; }
 
   // A place in the file for a physical allocation; 0 without data. Bytes of a place read as zero when it is new.
   std::uint64_t place(std::uint64_t bytes);
   void drop(std::uint64_t place, std::uint64_t bytes);
-  // Shows [place, place + bytes) at `at`. False where the kernel has no room for another mapping.
-  bool show(Address at, std::uint64_t bytes, std::uint64_t place);
+  // Shows [place, place + bytes) of our file, or of another machine's, at `at`. False where the kernel has no room for
+  // another mapping.
+  bool show(Address at, std::uint64_t bytes, std::uint64_t place, int other_file = -1);
   void hide(Address at, std::uint64_t bytes);
 
  private:

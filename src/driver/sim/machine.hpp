@@ -65,8 +65,12 @@ class Machine {
   enum class Permission { none, read, read_write };
   Result set_access(Address base, std::size_t bytes, std::span<const int> devices, Permission permission);
   Result get_access(Address inside, int device, Permission& out);
-  Result export_posix_fd(Handle handle, int& out);  // within this process only
+  // ---- Memory of other processes, which counts there and not here: sharing.cpp
+  Result export_posix_fd(Handle handle, int& out);
   Result import_posix_fd(int fd, Handle& out);
+  Result ipc_share(Address inside, SharedMemory& out);  // of cuMemAlloc
+  Result ipc_open(const SharedMemory& memory, Address& out);
+  Result ipc_close(Address base);
   // ---- Pinned host memory (the caller owns the bytes)
   void host_register(const void* base, std::size_t bytes);
   Result host_unregister(const void* base);  // waits for nothing
@@ -86,7 +90,8 @@ class Machine {
   Result stream_synchronize(int device, Stream stream);
   Result stream_wait_event(int device, Stream stream, Event event);
   Result device_synchronize(int device);
-  Result event_create(int device, Event& out, bool timed = true);
+  // `interprocess`: what it is recorded after is complete at once, so that other processes need not be told.
+  Result event_create(int device, Event& out, bool timed = true, bool interprocess = false);
   Result event_destroy(Event event);
   Result event_info(Event event, int& device, std::uint64_t& id);
   Result event_record(int device, Event event, Stream stream);

@@ -172,38 +172,6 @@ Result Machine::get_access(Address inside, int device, Permission& out) {
   return Result::ok;
 }
 
-// The descriptor is a real one, so that it can be closed and sent; the machine knows it by its inode. What it stands
-// for exists in this process only.
-Result Machine::export_posix_fd(Handle handle, int& out) {
-  const Lock lock = core_->enter();
-  const Backing* backing = core_->memory.held(handle);
-  if (backing == nullptr) {
-    core_->common.violate("HDL-2", text("export of 0x%llx, which is not a handle that the program holds", ull(handle)));
-    return Result::invalid_value;
-  }
-  if (!backing->properties.posix_fd &&
-      core_->common.violate("HDL-3", text("export of 0x%llx, which was not created for it", ull(handle)))) {
-    return Result::invalid_value;
-  }
-  const int fd = ::memfd_create("gapless-sim-handle", MFD_CLOEXEC);
-  struct stat status {};
-  if (fd < 0 || ::fstat(fd, &status) != 0) return Result::out_of_memory;
-  core_->exported[status.st_ino] = handle;
-  out = fd;
-  return Result::ok;
-}
-
-Result Machine::import_posix_fd(int fd, Handle& out) {
-  const Lock lock = core_->enter();
-  struct stat status {};
-  if (::fstat(fd, &status) != 0) return Result::invalid_value;
-  const auto it = core_->exported.find(status.st_ino);
-  if (it == core_->exported.end()) return Result::not_supported;  // another process's
-  if (core_->memory.hold(it->second) != Result::ok) return Result::invalid_value;
-  out = it->second;
-  return Result::ok;
-}
-
 void Machine::host_register(const void* base, std::size_t bytes) {
   const Lock lock = core_->enter();
   core_->pinned[base] = bytes;

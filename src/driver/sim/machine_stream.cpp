@@ -119,12 +119,13 @@ Result Machine::stream_wait_event(int device, Stream stream, Event event) {
   return Result::ok;
 }
 
-Result Machine::event_create(int device, Event& out, bool timed) {
+Result Machine::event_create(int device, Event& out, bool timed, bool interprocess) {
   const Lock lock = core_->enter();
   if (const Result result = core_->device_state(device); result != Result::ok) return result;
   EventState event;
   event.device = device;
   event.timed = timed;
+  event.interprocess = interprocess;
   event.id = ++core_->event_ids;
   out = as_handle(core_->events.insert(std::move(event)));
   return Result::ok;
@@ -171,6 +172,8 @@ Result Machine::event_record(int device, Event event, Stream stream) {
   state->at = {recorded->id, recorded->issued};
   state->operation = core_->common.operations;
   if (core_->strict()) state->clock = recorded->clock;
+  const Position at = state->at;
+  if (state->interprocess) core_->scheduler.finish(lock, at);
   core_->scheduler.tick(lock);
   return Result::ok;
 }

@@ -2,6 +2,8 @@
 // Physical bytes, linear allocations and the pool.
 #include "driver/sim/memory.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <iterator>
 
@@ -64,7 +66,7 @@ Result Memory::allocate(int device, std::uint64_t bytes, Address& out) {
 
 Result Memory::free(Address base, const Clock* known) {
   const auto it = regions_.find(base);
-  if (it == regions_.end() || it->second.kind != MemoryKind::linear) {
+  if (it == regions_.end() || it->second.kind != MemoryKind::linear || it->second.opened) {
     common_.violate("MEM-1", text("cuMemFree of 0x%llx, which is not the start of a live allocation", ull(base)));
     return Result::invalid_value;
   }
@@ -156,8 +158,9 @@ void Memory::pool_trim(int device, std::uint64_t keep) {
 void Memory::drop_if_unused(Handle handle) {
   Backing* backing = backings_.find(handle);
   if (backing->held != 0 || backing->shown != 0) return;
-  physical(backing->device).give(backing->bytes);
-  host_.drop(backing->place, backing->bytes);
+  if (!backing->foreign) physical(backing->device).give(backing->bytes);
+  if (!backing->foreign && !backing->shared) host_.drop(backing->place, backing->bytes);
+  if (backing->file >= 0) ::close(backing->file);
   backings_.erase(handle);
 }
 

@@ -29,6 +29,9 @@ struct Backing {
   unsigned shown = 0;  // mappings
   HandleProperties properties;
   std::uint64_t place = 0;         // in the memory file; data only
+  bool foreign = false;            // another machine's: it has the bytes
+  int file = -1;                   // foreign, with data: its memory file, open here
+  bool shared = false;             // others may see the place: it is never used again
   std::unique_ptr<Shadow> shadow;  // strict only
 };
 
@@ -42,6 +45,7 @@ struct Region {
   std::vector<Use> uses;                     // strict: the last use through these addresses by each stream
   std::unique_ptr<Shadow> shadow;            // strict: a pool allocation's own
   std::uint64_t place = 0;                   // a pool allocation's, in the memory file
+  bool opened = false;                       // by ipc_open
 };
 
 class Memory {
@@ -71,7 +75,13 @@ class Memory {
   Result create(int device, std::uint64_t bytes, const HandleProperties& properties, Handle& out);
   Result release(Handle handle);
   Result retain(Address inside, Handle& out);
-  Result hold(Handle handle);    // one more cuMemRelease is due
+  Result hold(Handle handle);  // one more cuMemRelease is due
+  // ---- between processes: sharing.cpp
+  SharedMemory share(Backing& backing, int machine);
+  Result adopt(const SharedMemory& memory, Handle& out);  // held once
+  Result ipc_share(Address inside, int machine, SharedMemory& out);
+  Result ipc_open(const SharedMemory& memory, int machine, Address& out);
+  Result ipc_close(Address base, const Clock* known);
   Backing* held(Handle handle);  // null where the program does not hold it
   Result map(Address base, std::uint64_t bytes, std::uint64_t offset, Handle handle);
   Result unmap(Address base, std::uint64_t bytes, const Clock* known);

@@ -68,6 +68,18 @@ struct StreamFlags {
   int priority = 0;
 };
 
+// Where another process finds a machine's memory: what stands in an exported descriptor and in an IPC handle.
+struct SharedMemory {
+  std::uint64_t magic = 0;
+  std::int32_t process = 0;
+  std::int32_t machine = 0;  // of the process: tests have several
+  std::int32_t file = -1;    // descriptor number of the memory file in that process; -1: no data
+  std::int32_t device = 0;
+  std::uint64_t place = 0;
+  std::uint64_t bytes = 0;
+};
+inline constexpr std::uint64_t kSharedMagic = 0x676170736d656d31;  // "gapsmem1"
+
 enum class MemoryKind { none, linear, pool, mapped, pinned };
 
 struct PointerInfo {

@@ -183,7 +183,8 @@ Result Memory::set_access(Address base, std::uint64_t bytes, std::span<const int
     Region& region = it->second;
     if (host_.data() && region.readable == 0 && read) {
       // The host sees what a device may see: the window opens with the first right and closes with the mapping.
-      if (!host_.show(it->first, region.bytes, backings_.find(region.backing)->place)) return Result::out_of_memory;
+      const Backing& backing = *backings_.find(region.backing);
+      if (!host_.show(it->first, region.bytes, backing.place, backing.file)) return Result::out_of_memory;
     }
     region.readable = read ? region.readable | bits : region.readable & ~bits;
     region.writable = write ? region.writable | bits : region.writable & ~bits;

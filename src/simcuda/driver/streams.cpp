@@ -159,10 +159,13 @@ GAPLESS_SIM_API cuStreamAddCallback(CUstream stream, CUstreamCallback callback, 
 GAPLESS_SIM_API cuEventCreate(CUevent* out, unsigned flags) {
   GAPLESS_SIM_CONTEXT_CALL("cuEventCreate");
   GAPLESS_SIM_REQUIRE(out != nullptr);
-  if ((flags & CU_EVENT_INTERPROCESS) != 0) return CUDA_ERROR_NOT_SUPPORTED;
-  GAPLESS_SIM_REQUIRE((flags & ~static_cast<unsigned>(CU_EVENT_BLOCKING_SYNC | CU_EVENT_DISABLE_TIMING)) == 0);
+  constexpr unsigned kKnown = CU_EVENT_BLOCKING_SYNC | CU_EVENT_DISABLE_TIMING | CU_EVENT_INTERPROCESS;
+  GAPLESS_SIM_REQUIRE((flags & ~kKnown) == 0);
+  const bool timed = (flags & CU_EVENT_DISABLE_TIMING) == 0;
+  const bool interprocess = (flags & CU_EVENT_INTERPROCESS) != 0;
+  GAPLESS_SIM_REQUIRE(!timed || !interprocess);
   gapless::driver::Event event = nullptr;
-  const Result result = m->event_create(device, event, (flags & CU_EVENT_DISABLE_TIMING) == 0);
+  const Result result = m->event_create(device, event, timed, interprocess);
   if (result == Result::ok) *out = static_cast<CUevent>(event);
   return to_cuda(result);
 }

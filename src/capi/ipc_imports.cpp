@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "capi/ipc_imports.hpp"
+
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <string>
+#include <thread>
+#include <utility>
+
+namespace gapless::capi {
+
+namespace {
+
+using driver::Result;
+
+Status driver_failure(driver::DriverOps& ops, const char* call, Result result) {
+  return base::fail_driver(call, static_cast<int>(result), ops.result_name(result));
+}
+
+// Closes what it holds.
+class Descriptors {
+ public:
+  Descriptors() = default;
+  ~Descriptors() {
+    for (const int one : all) ::close(one);
+  }
+  Descriptors(const Descriptors&) = delete;
+  Descriptors& operator=(const Descriptors&) = delete;
+  std::vector<int> all;
+};
+
+class Connection {
+ public:
+  explicit Connection(const IpcHandle& handle) {
+    const IpcSocketName name(handle.server);
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::memcpy(address.sun_path, name.path.data(), name.length);
+    socket_ = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    const timeval patience{kSecondsToAnswer, 0};
+    ::setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    ::setsockopt(socket_, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.length);
+    connected_ = socket_ >= 0 && ::connect(socket_, reinterpret_cast<const sockaddr*>(&address), length) == 0;
+  }
+  ~Connection() {
+    if (socket_ >= 0) ::close(socket_);
+  }
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  bool connected() const { return connected_; }
+
+  bool ask(const IpcRequest& request, IpcAnswer& answer, Descriptors& descriptors) const {
+    if (::send(socket_, &request, sizeof request, MSG_NOSIGNAL) != static_cast<ssize_t>(sizeof request)) return false;
+    iovec data{&answer, sizeof answer};
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(kMostDescriptors * sizeof(int))> control;
+    msghdr message{};
+    message.msg_iov = &data;
+    message.msg_iovlen = 1;
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    const ssize_t got = ::recvmsg(socket_, &message, MSG_CMSG_CLOEXEC);
+    for (const cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
+         header = CMSG_NXTHDR(&message, const_cast<cmsghdr*>(header))) {
+      if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+      descriptors.all.resize((header->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+      std::memcpy(descriptors.all.data(), CMSG_DATA(header), descriptors.all.size() * sizeof(int));
+    }
+    // Cut short: this process may not open as many files.
+    return got == static_cast<ssize_t>(sizeof answer) && (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0;
+  }
+
+ private:
+  int socket_ = -1;
+  bool connected_ = false;
+};
+
+}  // namespace
+
+// Descriptors are closed as soon as the driver has taken them.
+Status IpcImports::fetch(driver::DriverOps& ops, const IpcHandle& handle, Import& import) {
+  const Connection connection(handle);
+  if (!connection.connected())
+    return base::fail(Status::invalid_argument, "the process that shared the memory does not answer");
+  import.handles.reserve(handle.granules);
+  while (import.handles.size() < handle.granules) {
+    IpcRequest request{};
+    request.secret = handle.secret;
+    request.id = handle.id;
+    request.first = import.handles.size();
+    request.count = std::min(kMostDescriptors, handle.granules - request.first);
+    request.granule_bytes = handle.granule_bytes;
+    request.device = handle.device;
+    IpcAnswer answer{};
+    Descriptors descriptors;
+    if (!connection.ask(request, answer, descriptors))
+      return base::fail(Status::invalid_argument, "the process that shared the memory did not hand it out");
+    if (answer.status != 0) return base::fail(Status::not_found, "the process that shared the memory has it no more");
+    if (descriptors.all.size() != request.count)
+      return base::fail(Status::invalid_argument, "the process that shared the memory handed out too little");
+    for (const int descriptor : descriptors.all) {
+      driver::Handle one = 0;
+      const Result result = ops.import_posix_fd(descriptor, one);
+      if (result != Result::ok) return driver_failure(ops, "cuMemImportFromShareableHandle", result);
+      import.handles.push_back(one);
+    }
+  }
+  return Status::ok;
+}
+
+Status IpcImports::map(driver::DriverOps& ops, Import& import) {
+  import.bytes = import.granule * import.handles.size();
+  if (const Result result = ops.address_reserve(import.bytes, 0, import.reserved); result != Result::ok) {
+    import.reserved = 0;
+    if (result == Result::out_of_memory)
+      return base::fail(Status::out_of_memory, "no addresses for memory of another process");
+    return driver_failure(ops, "cuMemAddressReserve", result);
+  }
+  for (const driver::Handle handle : import.handles) {
+    const Result result = ops.map(import.reserved + import.mapped, import.granule, handle);
+    if (result != Result::ok) return driver_failure(ops, "cuMemMap", result);
+    import.mapped += import.granule;
+  }
+  const Result result = ops.set_access(import.reserved, import.bytes, {&import.device, 1});
+  return result == Result::ok ? Status::ok : driver_failure(ops, "cuMemSetAccess", result);
+}
+
+// What is left of it after a failure stays in `import`, and may be undone later.
+Status IpcImports::undo(driver::DriverOps& ops, Import& import) {
+  if (import.mapped > 0) {
+    const Result result = ops.unmap(import.reserved, import.mapped);
+    if (result != Result::ok) return driver_failure(ops, "cuMemUnmap", result);
+    import.mapped = 0;
+  }
+  while (!import.handles.empty()) {
+    const Result result = ops.release(import.handles.back());
+    if (result != Result::ok) return driver_failure(ops, "cuMemRelease", result);
+    import.handles.pop_back();
+  }
+  if (import.reserved != 0) {
+    const Result result = ops.address_free(import.reserved, import.bytes);
+    if (result != Result::ok) return driver_failure(ops, "cuMemAddressFree", result);
+    import.reserved = 0;
+  }
+  return Status::ok;
+}
+
+Status IpcImports::open(driver::DriverOps& ops, int device, std::uint64_t granularity, const IpcHandle& handle,
+                        driver::Address& base) {
+  // A granule of the exporting process that this device does not know cannot be mapped; 2^20 of 2 MiB are 2 TiB.
+  constexpr std::uint64_t kMostGranules = std::uint64_t{1} << 20;
+  if (handle.magic != kIpcMagic || handle.granules == 0 || handle.granules > kMostGranules ||
+      handle.granule_bytes == 0 || handle.granule_bytes % granularity != 0 ||
+      handle.granule_bytes > (std::uint64_t{1} << 40))
+    return base::fail(Status::invalid_argument, "not a handle of shared memory for this device");
+  Import import;
+  import.device = device;
+  import.granule = handle.granule_bytes;
+  Status status = fetch(ops, handle, import);
+  if (status == Status::ok) status = map(ops, import);
+  if (status != Status::ok) {
+    const std::string why = base::last_error();
+    static_cast<void>(undo(ops, import));  // nothing has used it
+    return base::fail(status, why);
+  }
+  base = import.reserved;
+  const std::lock_guard guard(lock_);
+  imports_.emplace(base, std::move(import));
+  return Status::ok;
+}
+
+Status IpcImports::close(driver::DriverOps& ops, driver::Address base) {
+  Import import;
+  {
+    const std::lock_guard guard(lock_);
+    const auto found = imports_.find(base);
+    if (found == imports_.end())
+      return base::fail(Status::unknown_pointer, "no memory of another process was mapped there");
+    import = std::move(found->second);
+    imports_.erase(found);
+  }
+  Status status = Status::ok;
+  if (const Result result = ops.device_synchronize(import.device); result != Result::ok)
+    status = driver_failure(ops, "cuCtxSynchronize", result);
+  if (status == Status::ok) status = undo(ops, import);
+  if (status == Status::ok) return status;
+  const std::lock_guard guard(lock_);
+  imports_.emplace(base, std::move(import));
+  return status;
+}
+
+void IpcImports::close_all(driver::DriverOps& ops) {
+  for (;;) {
+    driver::Address base = 0;
+    {
+      const std::lock_guard guard(lock_);
+      if (imports_.empty()) return;
+      base = imports_.begin()->first;
+    }
+    if (close(ops, base) != Status::ok) return;  // a device that fails keeps what it has
+  }
+}
+
+void IpcImports::prepare_fork() {
+  while (!lock_.try_lock()) std::this_thread::yield();
+}
+
+}  // namespace gapless::capi

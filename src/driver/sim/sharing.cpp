@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+// Memory that several machines see, each in a process of its own.
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <string>
+
+#include "driver/sim/core.hpp"
+
+namespace gapless::driver::sim {
+
+namespace {
+
+bool own(const SharedMemory& memory, int machine) {
+  return memory.process == ::getpid() && memory.machine == machine;
+}
+
+}  // namespace
+
+SharedMemory Memory::share(Backing& backing, int machine) {
+  backing.shared = true;
+  SharedMemory out;
+  out.magic = kSharedMagic;
+  out.process = ::getpid();
+  out.machine = machine;
+  out.file = host_.file();
+  out.device = backing.device;
+  out.place = backing.place;
+  out.bytes = backing.bytes;
+  return out;
+}
+
+// The file is opened anew, so that the bytes outlive the process that shared them, as memory does.
+Result Memory::adopt(const SharedMemory& memory, Handle& out) {
+  if (memory.device < 0 || memory.device >= common_.config.devices) return Result::invalid_device;
+  Backing backing;
+  backing.device = memory.device;
+  backing.bytes = memory.bytes;
+  backing.held = 1;
+  backing.foreign = true;
+  backing.properties.posix_fd = true;
+  backing.place = memory.place;
+  if (host_.data()) {
+    const std::string path = "/proc/" + std::to_string(memory.process) + "/fd/" + std::to_string(memory.file);
+    backing.file = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+    if (backing.file < 0) return errno == EMFILE || errno == ENFILE ? Result::out_of_memory : Result::invalid_value;
+  }
+  out = backings_.insert(std::move(backing));
+  return Result::ok;
+}
+
+Result Memory::ipc_share(Address inside, int machine, SharedMemory& out) {
+  Address base = 0;
+  const Region* region = find(inside, base);
+  if ((region == nullptr || region->kind != MemoryKind::linear || region->opened) &&
+      common_.violate("IPC-1", text("cuIpcGetMemHandle of 0x%llx, which cuMemAlloc did not give", ull(inside)))) {
+    return Result::invalid_value;
+  }
+  if (region == nullptr || backings_.find(region->backing) == nullptr) return Result::invalid_value;
+  out = share(*backings_.find(region->backing), machine);
+  return Result::ok;
+}
+
+Result Memory::ipc_open(const SharedMemory& memory, int machine, Address& out) {
+  if (memory.magic != kSharedMagic) return Result::invalid_value;
+  if (own(memory, machine) &&
+      common_.violate("IPC-2", text("cuIpcOpenMemHandle in the process that made the handle"))) {
+    return Result::invalid_context;
+  }
+  Handle backing = 0;
+  if (const Result result = adopt(memory, backing); result != Result::ok) return result;
+  Backing& adopted = *backings_.find(backing);
+  const std::uint64_t spaced = round_up(memory.bytes, kGranule);
+  const Address at = space_.take(spaced, kGranule);
+  if (at == 0 || !host_.show(at, memory.bytes, adopted.place, adopted.file)) {
+    if (at != 0) space_.give(at, spaced);
+    adopted.held = 0;
+    drop_if_unused(backing);
+    return Result::out_of_memory;
+  }
+  adopted.held = 0;
+  adopted.shown = 1;
+  Region region;
+  region.kind = MemoryKind::linear;
+  region.bytes = memory.bytes;
+  region.device = memory.device;
+  region.backing = backing;
+  region.readable = region.writable = bit(memory.device);
+  region.opened = true;
+  regions_.emplace(at, std::move(region));
+  out = at;
+  return Result::ok;
+}
+
+Result Memory::ipc_close(Address base, const Clock* known) {
+  const auto it = regions_.find(base);
+  if (it == regions_.end() || !it->second.opened) {
+    common_.violate("IPC-3", text("cuIpcCloseMemHandle of 0x%llx, which cuIpcOpenMemHandle did not give", ull(base)));
+    return Result::invalid_value;
+  }
+  check_pending("PEND-2", "cuIpcCloseMemHandle", base, it->second, known);
+  const std::uint64_t bytes = it->second.bytes;
+  const Handle backing = it->second.backing;
+  remember_gone(base, bytes, "cuIpcCloseMemHandle");
+  regions_.erase(it);
+  host_.hide(base, bytes);
+  space_.give(base, round_up(bytes, kGranule));
+  backings_.find(backing)->shown = 0;
+  drop_if_unused(backing);
+  return Result::ok;
+}
+
+// The descriptor is a real one, so that it can be closed and sent. This machine knows it by its inode; another reads in
+// it where the memory is.
+Result Machine::export_posix_fd(Handle handle, int& out) {
+  const Lock lock = core_->enter();
+  Backing* backing = core_->memory.held(handle);
+  if (backing == nullptr) {
+    core_->common.violate("HDL-2", text("export of 0x%llx, which is not a handle that the program holds", ull(handle)));
+    return Result::invalid_value;
+  }
+  if (!backing->properties.posix_fd &&
+      core_->common.violate("HDL-3", text("export of 0x%llx, which was not created for it", ull(handle)))) {
+    return Result::invalid_value;
+  }
+  const int fd = ::memfd_create("gapless-sim-handle", MFD_CLOEXEC);
+  struct stat status {};
+  const SharedMemory memory = core_->memory.share(*backing, core_->number);
+  if (fd < 0 || ::fstat(fd, &status) != 0 ||
+      ::pwrite(fd, &memory, sizeof memory, 0) != static_cast<ssize_t>(sizeof memory)) {
+    if (fd >= 0) ::close(fd);
+    return Result::out_of_memory;
+  }
+  core_->exported[status.st_ino] = handle;
+  out = fd;
+  return Result::ok;
+}
+
+Result Machine::import_posix_fd(int fd, Handle& out) {
+  const Lock lock = core_->enter();
+  SharedMemory memory;
+  const bool readable = ::pread(fd, &memory, sizeof memory, 0) == static_cast<ssize_t>(sizeof memory);
+  if (!readable || memory.magic != kSharedMagic) {
+    core_->common.violate("HDL-4", text("import of descriptor %d, which stands for no memory", fd));
+    return Result::invalid_value;
+  }
+  if (!own(memory, core_->number)) return core_->memory.adopt(memory, out);
+  struct stat status {};
+  if (::fstat(fd, &status) != 0) return Result::invalid_value;
+  const auto it = core_->exported.find(status.st_ino);
+  if (it == core_->exported.end() || core_->memory.hold(it->second) != Result::ok) return Result::invalid_value;
+  out = it->second;
+  return Result::ok;
+}
+
+Result Machine::ipc_share(Address inside, SharedMemory& out) {
+  const Lock lock = core_->enter();
+  return core_->memory.ipc_share(inside, core_->number, out);
+}
+
+Result Machine::ipc_open(const SharedMemory& memory, Address& out) {
+  const Lock lock = core_->enter();
+  return core_->memory.ipc_open(memory, core_->number, out);
+}
+
+// Closing waits for the device, as freeing does.
+Result Machine::ipc_close(Address base) {
+  Lock lock = core_->enter();
+  for (int device = 0; device < device_count(); ++device) core_->scheduler.finish_device(lock, device);
+  return core_->memory.ipc_close(base, nullptr);
+}
+
+}  // namespace gapless::driver::sim

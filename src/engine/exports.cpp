@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/exports.hpp"
+
+#include <algorithm>
+#include <mutex>
+#include <string>
+
+#include "engine/device_allocator.hpp"
+#include "engine/private_pools.hpp"
+
+namespace gapless::engine {
+
+namespace {
+
+// Under the fast lock. A block of the same place and size is taken for the one that was shared: its pins stay a little
+// longer, which harms nobody.
+bool lives(const Export& one) {
+  const heap::BlockId id = one.heap->heap.block_at(one.offset);
+  if (id == heap::kNoBlock) return false;
+  const heap::Block& block = one.heap->heap.pool()[id];
+  return block.state == heap::BlockState::live && block.offset == one.offset && block.size == one.size;
+}
+
+// Under both locks. What a captured pool keeps in place stays there.
+void set_pins(DeviceState& state, const Export& one, bool on) {
+  const bool captured = one.heap->pool != nullptr && one.heap->pool->captured;
+  for (std::uint32_t slot = one.first; slot <= one.last; slot++) {
+    if (one.heap->slots.pinned(slot) == on) continue;
+    if (!on && (captured || is_exported(state, *one.heap, slot))) continue;
+    one.heap->slots.set_pinned(slot, on);
+    if (on)
+      state.pinned_slots++;
+    else
+      state.pinned_slots--;
+  }
+}
+
+void drop(DeviceState& state, std::size_t index) {
+  const Export gone = state.exports[index];
+  state.exports.erase(state.exports.begin() + static_cast<std::ptrdiff_t>(index));
+  set_pins(state, gone, false);
+}
+
+}  // namespace
+
+Status share_block(DeviceState& state, BackedHeap& heap, Units offset, SharedRange& out) {
+  if (heap.space == vmm::kNoSpace)
+    return base::fail(Status::unsupported, "the block's memory comes from the source of its pool");
+  if (!state.info.posix_handles)
+    return base::fail(Status::unsupported, "the device's memory cannot be shared through file descriptors");
+  reap_exports(state);
+  const std::lock_guard guard(state.fast);
+  const heap::BlockId id = heap.heap.block_at(offset);
+  if (id == heap::kNoBlock || state.blocks[id].state != heap::BlockState::live)
+    return base::fail(Status::unknown_pointer, "no live block is there");
+  const heap::Block& block = state.blocks[id];
+  const Export wanted{0,
+                      &heap,
+                      block.offset,
+                      block.size,
+                      heap.slots.slot_of(block.offset),
+                      heap.slots.slot_of(block.offset + block.size - Units(1))};
+  auto found = std::find_if(state.exports.begin(), state.exports.end(), [&](const Export& one) {
+    return one.heap == wanted.heap && one.offset == wanted.offset && one.size == wanted.size;
+  });
+  if (found == state.exports.end()) {
+    found = state.exports.insert(found, wanted);
+    found->id = ++state.export_ids;
+    set_pins(state, *found, true);
+  }
+  out = SharedRange{found->id, heap.slots.slot_address(found->first), std::uint64_t{found->last} - found->first + 1};
+  return Status::ok;
+}
+
+Status share_granule(DeviceState& state, std::uint64_t id, std::uint64_t granule, int& descriptor) {
+  driver::Handle handle = 0;
+  {
+    const std::lock_guard guard(state.fast);
+    const auto found =
+        std::find_if(state.exports.begin(), state.exports.end(), [&](const Export& one) { return one.id == id; });
+    if (found == state.exports.end() || !lives(*found) || granule > found->last - found->first)
+      return base::fail(Status::not_found, "the shared block is not alive any more");
+    const vmm::HandleId active = found->heap->slots.active(found->first + static_cast<std::uint32_t>(granule));
+    handle = state.ledger[active].handle;
+  }
+  const driver::Result result = state.ops.export_posix_fd(handle, descriptor);
+  if (result == driver::Result::ok) return Status::ok;
+  return base::fail_driver("cuMemExportToShareableHandle", static_cast<int>(result), state.ops.result_name(result));
+}
+
+void reap_exports(DeviceState& state) {
+  if (state.exports.empty()) return;
+  const std::lock_guard guard(state.fast);
+  for (std::size_t index = state.exports.size(); index-- > 0;)
+    if (!lives(state.exports[index])) drop(state, index);
+}
+
+void forget_exports(DeviceState& state, BackedHeap& heap) {
+  const std::lock_guard guard(state.fast);
+  for (std::size_t index = state.exports.size(); index-- > 0;)
+    if (state.exports[index].heap == &heap) drop(state, index);
+}
+
+bool is_exported(const DeviceState& state, const BackedHeap& heap, std::uint32_t slot) {
+  return std::any_of(state.exports.begin(), state.exports.end(),
+                     [&](const Export& one) { return one.heap == &heap && one.first <= slot && slot <= one.last; });
+}
+
+Status DeviceAllocator::share_block(const vmm::Region& region, std::uint64_t address, SharedRange& out) {
+  if ((state_.attention.load(std::memory_order_relaxed) & kForked) != 0)
+    return base::fail(Status::unsupported, "a forked child has no memory of its own to share");
+  const std::lock_guard guard(state_.map);
+  auto* const heap = static_cast<BackedHeap*>(region.owner.load(std::memory_order_acquire));
+  Units offset;
+  if (heap == nullptr || !same_region(region, *heap, address / kUnitBytes * kUnitBytes, offset))
+    return unknown_pointer(address);
+  return engine::share_block(state_, *heap, offset, out);
+}
+
+Status DeviceAllocator::share_granule(std::uint64_t id, std::uint64_t granule, int& descriptor) {
+  const RelaxedCapture relaxed(state_.ops);
+  const std::lock_guard guard(state_.map);
+  return engine::share_granule(state_, id, granule, descriptor);
+}
+
+}  // namespace gapless::engine
