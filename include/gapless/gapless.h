@@ -564,7 +564,7 @@ GAPLESS_EXPORT gapless_status gapless_forecast_step(gapless_allocator* allocator
 GAPLESS_EXPORT gapless_status gapless_enable_peer(gapless_allocator* allocator, int32_t device, int32_t peer);
 
 /* A handle (72 bytes, a secret) by which a process of the same user maps the granules of the block at `pointer`, pinned while it lives;
- * `offset`: of the pointer in them. Writes at most `capacity` bytes to `handle`, its length to *length. Close waits for the device. */
+ * `offset`: of the pointer in them. At most `capacity` bytes, *length of them written. Close waits for the device (in a capture: later). */
 GAPLESS_EXPORT gapless_status gapless_ipc_export(gapless_allocator* allocator, void* pointer, void* handle, size_t capacity,
                                                  size_t* length, size_t* offset);
 GAPLESS_EXPORT gapless_status gapless_ipc_import(gapless_allocator* allocator, int32_t device, const void* handle, size_t length,

@@ -40,7 +40,7 @@ struct gapless_allocator {
 
   ~gapless_allocator() {
     ipc_server.reset();  // its thread asks the engine
-    if (engine != nullptr) ipc_imports.close_all(engine->ops());
+    if (engine != nullptr) ipc_imports.close_all(engine->ops(), gapless::capi::wait_in(*engine));
     // Closing makes events, so the listener goes last.
     const std::unique_ptr<gapless::engine::Listener> listener(engine != nullptr ? engine->listener() : nullptr);
     engine.reset();

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Memory between processes: gapless.h over the engine's shared ranges, the server and the imports.
+#include <sys/random.h>
+
 #include <cstring>
 #include <memory>
 #include <mutex>
@@ -16,6 +18,7 @@ using gapless::capi::null_argument;
 using gapless::capi::on_device;
 using gapless::engine::DeviceAllocator;
 using gapless::engine::SharedRange;
+using gapless::engine::ShareKey;
 
 namespace {
 
@@ -26,7 +29,7 @@ IpcServer::Share granules_of(gapless_allocator* allocator) {
     if (status != Status::ok) return status;
     if (one == nullptr || one->state().granule != request.granule_bytes)
       return fail(Status::not_found, "nothing of that kind is shared");
-    return one->share_granule(request.id, granule, descriptor);
+    return one->share_granule(request.id, request.secret, granule, descriptor);
   };
 }
 
@@ -44,17 +47,22 @@ gapless_status gapless_ipc_export(gapless_allocator* allocator, void* pointer, v
     const gapless::vmm::Region* region = nullptr;
     Status status = allocator->engine->locate(pointer, device, region);
     if (status != Status::ok) return status;
+    ShareKey fresh;
+    if (::getrandom(fresh.data(), fresh.size(), 0) != static_cast<ssize_t>(fresh.size()))
+      return fail(Status::internal, "getrandom: the kernel has no random bytes");
     SharedRange range;
-    status = device->share_block(*region, reinterpret_cast<std::uint64_t>(pointer), range);
+    status = device->share_block(*region, reinterpret_cast<std::uint64_t>(pointer), fresh, range);
     if (status != Status::ok) return status;
     IpcHandle made{};
     {
       const std::lock_guard guard(allocator->ipc_lock);
       if (allocator->ipc_server == nullptr) allocator->ipc_server = std::make_unique<IpcServer>(granules_of(allocator));
       status = allocator->ipc_server->start();
-      allocator->ipc_server->sign(made);
+      made.server = allocator->ipc_server->name();
     }
     if (status != Status::ok) return status;
+    made.magic = gapless::capi::kIpcMagic;
+    made.secret = range.key;
     made.id = range.id;
     made.granules = range.granules;
     made.granule_bytes = device->state().granule;
@@ -86,7 +94,8 @@ gapless_status gapless_ipc_close(gapless_allocator* allocator, void* base) {
   return fenced([&]() -> Status {
     if (allocator == nullptr) return null_argument("allocator");
     const gapless::engine::RelaxedCapture relaxed(allocator->engine->ops());
-    return allocator->ipc_imports.close(allocator->engine->ops(), reinterpret_cast<std::uint64_t>(base));
+    return allocator->ipc_imports.close(allocator->engine->ops(), gapless::capi::wait_in(*allocator->engine),
+                                        reinterpret_cast<std::uint64_t>(base));
   });
 }
 

@@ -14,6 +14,8 @@
 #include <thread>
 #include <utility>
 
+#include "capi/ipc_descriptors.hpp"
+
 namespace gapless::capi {
 
 namespace {
@@ -23,18 +25,6 @@ using driver::Result;
 Status driver_failure(driver::DriverOps& ops, const char* call, Result result) {
   return base::fail_driver(call, static_cast<int>(result), ops.result_name(result));
 }
-
-// Closes what it holds.
-class Descriptors {
- public:
-  Descriptors() = default;
-  ~Descriptors() {
-    for (const int one : all) ::close(one);
-  }
-  Descriptors(const Descriptors&) = delete;
-  Descriptors& operator=(const Descriptors&) = delete;
-  std::vector<int> all;
-};
 
 class Connection {
  public:
@@ -48,7 +38,8 @@ class Connection {
     ::setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     ::setsockopt(socket_, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.length);
-    connected_ = socket_ >= 0 && ::connect(socket_, reinterpret_cast<const sockaddr*>(&address), length) == 0;
+    connected_ = socket_ >= 0 && ::connect(socket_, reinterpret_cast<const sockaddr*>(&address), length) == 0 &&
+                 same_user(socket_);
   }
   ~Connection() {
     if (socket_ >= 0) ::close(socket_);
@@ -58,21 +49,29 @@ class Connection {
 
   bool connected() const { return connected_; }
 
-  bool ask(const IpcRequest& request, IpcAnswer& answer, Descriptors& descriptors) const {
+  bool ask(const IpcRequest& request, IpcAnswer& answer, IpcDescriptors& descriptors) const {
     if (::send(socket_, &request, sizeof request, MSG_NOSIGNAL) != static_cast<ssize_t>(sizeof request)) return false;
     iovec data{&answer, sizeof answer};
-    alignas(cmsghdr) std::array<char, CMSG_SPACE(kMostDescriptors * sizeof(int))> control;
+    IpcControl control;
     msghdr message{};
     message.msg_iov = &data;
     message.msg_iovlen = 1;
-    message.msg_control = control.data();
-    message.msg_controllen = control.size();
-    const ssize_t got = ::recvmsg(socket_, &message, MSG_CMSG_CLOEXEC);
-    for (const cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
-         header = CMSG_NXTHDR(&message, const_cast<cmsghdr*>(header))) {
-      if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
-      descriptors.all.resize((header->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-      std::memcpy(descriptors.all.data(), CMSG_DATA(header), descriptors.all.size() * sizeof(int));
+    message.msg_control = control.bytes.data();
+    message.msg_controllen = control.bytes.size();
+    ssize_t got;
+    do {
+      got = ::recvmsg(socket_, &message, MSG_CMSG_CLOEXEC);
+    } while (got < 0 && errno == EINTR);
+    if (got < 0) return false;
+    // One at most: the kernel joins the descriptors of a message.
+    const cmsghdr* const header = CMSG_FIRSTHDR(&message);
+    if (header != nullptr && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS) {
+      const std::size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+      for (std::size_t i = 0; i < count; i++) {
+        int one;
+        std::memcpy(&one, CMSG_DATA(header) + i * sizeof one, sizeof one);
+        descriptors.add(one);
+      }
     }
     // Cut short: this process may not open as many files.
     return got == static_cast<ssize_t>(sizeof answer) && (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0;
@@ -100,13 +99,13 @@ Status IpcImports::fetch(driver::DriverOps& ops, const IpcHandle& handle, Import
     request.granule_bytes = handle.granule_bytes;
     request.device = handle.device;
     IpcAnswer answer{};
-    Descriptors descriptors;
+    IpcDescriptors descriptors;
     if (!connection.ask(request, answer, descriptors))
       return base::fail(Status::invalid_argument, "the process that shared the memory did not hand it out");
     if (answer.status != 0) return base::fail(Status::not_found, "the process that shared the memory has it no more");
-    if (descriptors.all.size() != request.count)
+    if (descriptors.size() != request.count)
       return base::fail(Status::invalid_argument, "the process that shared the memory handed out too little");
-    for (const int descriptor : descriptors.all) {
+    for (const int descriptor : descriptors) {
       driver::Handle one = 0;
       const Result result = ops.import_posix_fd(descriptor, one);
       if (result != Result::ok) return driver_failure(ops, "cuMemImportFromShareableHandle", result);
@@ -177,7 +176,7 @@ Status IpcImports::open(driver::DriverOps& ops, int device, std::uint64_t granul
   return Status::ok;
 }
 
-Status IpcImports::close(driver::DriverOps& ops, driver::Address base) {
+Status IpcImports::close(driver::DriverOps& ops, const Wait& wait, driver::Address base) {
   Import import;
   {
     const std::lock_guard guard(lock_);
@@ -187,30 +186,48 @@ Status IpcImports::close(driver::DriverOps& ops, driver::Address base) {
     import = std::move(found->second);
     imports_.erase(found);
   }
-  Status status = Status::ok;
-  if (const Result result = ops.device_synchronize(import.device); result != Result::ok)
-    status = driver_failure(ops, "cuCtxSynchronize", result);
+  sweep(ops, wait);
+  const Status status = end(ops, wait, std::move(import));
+  return status == Status::in_capture ? Status::ok : status;
+}
+
+Status IpcImports::end(driver::DriverOps& ops, const Wait& wait, Import import) {
+  Status status = wait(import.device);
   if (status == Status::ok) status = undo(ops, import);
   if (status == Status::ok) return status;
   const std::lock_guard guard(lock_);
-  imports_.emplace(base, std::move(import));
+  closed_.push_back(std::move(import));
   return status;
 }
 
-void IpcImports::close_all(driver::DriverOps& ops) {
-  for (;;) {
-    driver::Address base = 0;
-    {
-      const std::lock_guard guard(lock_);
-      if (imports_.empty()) return;
-      base = imports_.begin()->first;
-    }
-    if (close(ops, base) != Status::ok) return;  // a device that fails keeps what it has
+void IpcImports::sweep(driver::DriverOps& ops, const Wait& wait) {
+  std::vector<Import> closed;
+  {
+    const std::lock_guard guard(lock_);
+    closed.swap(closed_);
   }
+  for (Import& one : closed) static_cast<void>(end(ops, wait, std::move(one)));
+}
+
+void IpcImports::close_all(driver::DriverOps& ops, const Wait& wait) {
+  {
+    const std::lock_guard guard(lock_);
+    for (auto& [base, one] : imports_) closed_.push_back(std::move(one));
+    imports_.clear();
+  }
+  sweep(ops, wait);
 }
 
 void IpcImports::prepare_fork() {
   while (!lock_.try_lock()) std::this_thread::yield();
+}
+
+void IpcImports::after_fork(bool child) {
+  if (child) {
+    imports_.clear();
+    closed_.clear();
+  }
+  lock_.unlock();
 }
 
 }  // namespace gapless::capi

@@ -1,78 +1,65 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "capi/ipc_server.hpp"
 
+#include <poll.h>
 #include <pthread.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstddef>
 #include <cstring>
+#include <exception>
 #include <system_error>
-#include <vector>
+
+#include "capi/ipc_descriptors.hpp"
 
 namespace gapless::capi {
 
 namespace {
 
-bool fill_randomly(std::array<std::uint8_t, 16>& bytes) {
-  return ::getrandom(bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size());
-}
+// Who holds a connection and asks nothing makes room for the next.
+constexpr std::size_t kMostConnections = 64;
+constexpr unsigned kPauseMicroseconds = 10'000;
 
-// No early end: the time it takes says nothing about how much was right.
-bool same_secret(const std::array<std::uint8_t, 16>& a, const std::array<std::uint8_t, 16>& b) {
-  unsigned difference = 0;
-  for (std::size_t i = 0; i < a.size(); i++) difference |= static_cast<unsigned>(a[i] ^ b[i]);
-  return difference == 0;
-}
-
-// The kernel's word on who is at the other end.
-bool same_user(int connection) {
-  ucred peer{};
-  socklen_t length = sizeof peer;
-  return ::getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 && peer.uid == ::geteuid();
-}
-
-void send_answer(int connection, IpcAnswer answer, const std::vector<int>& descriptors) {
+bool send_answer(int connection, Status status, const IpcDescriptors& descriptors) {
+  IpcAnswer answer{static_cast<std::int32_t>(status), static_cast<std::uint32_t>(descriptors.size())};
   iovec data{&answer, sizeof answer};
-  std::vector<char> control(CMSG_SPACE(descriptors.size() * sizeof(int)));
+  IpcControl control;
   msghdr message{};
   message.msg_iov = &data;
   message.msg_iovlen = 1;
-  if (!descriptors.empty()) {
-    message.msg_control = control.data();
-    message.msg_controllen = control.size();
+  if (descriptors.size() > 0) {
+    message.msg_control = control.bytes.data();
+    message.msg_controllen = CMSG_SPACE(descriptors.size() * sizeof(int));
     cmsghdr* const header = CMSG_FIRSTHDR(&message);
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
     header->cmsg_len = CMSG_LEN(descriptors.size() * sizeof(int));
     std::memcpy(CMSG_DATA(header), descriptors.data(), descriptors.size() * sizeof(int));
   }
-  // Whoever asked may be gone.
-  [[maybe_unused]] const ssize_t sent = ::sendmsg(connection, &message, MSG_NOSIGNAL);
+  // Whoever asked may be gone, or does not read its answers.
+  return ::sendmsg(connection, &message, MSG_NOSIGNAL | MSG_DONTWAIT) == static_cast<ssize_t>(sizeof answer);
 }
 
 }  // namespace
 
 Status IpcServer::start() {
-  if (listening_ >= 0) {
-    if (owner_ == ::getpid()) return Status::ok;
-    return base::fail(Status::unsupported, "a forked child of a process that shared memory cannot share any itself");
-  }
-  if (!fill_randomly(name_) || !fill_randomly(secret_))
+  if (listening_ >= 0) return Status::ok;
+  if (::getrandom(name_.data(), name_.size(), 0) != static_cast<ssize_t>(name_.size()))
     return base::fail(Status::internal, "getrandom: the kernel has no random bytes");
   const IpcSocketName name(name_);
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   std::memcpy(address.sun_path, name.path.data(), name.length);
-  const int listening = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  const int listening = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.length);
   if (listening < 0 || ::bind(listening, reinterpret_cast<const sockaddr*>(&address), length) != 0 ||
-      ::listen(listening, 64) != 0) {
+      ::listen(listening, static_cast<int>(kMostConnections)) != 0) {
     const std::string why = std::strerror(errno);
     if (listening >= 0) ::close(listening);
     return base::fail(Status::internal, "a socket for sharing memory: " + why);
@@ -82,11 +69,10 @@ Status IpcServer::start() {
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   listening_ = listening;
-  owner_ = ::getpid();
   std::string why;
   try {
-    thread_ = std::thread([this] { serve(); });
-  } catch (const std::system_error& error) {
+    thread_ = std::make_unique<std::thread>([this] { serve(); });
+  } catch (const std::exception& error) {
     why = error.what();
   }
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
@@ -98,58 +84,80 @@ Status IpcServer::start() {
 
 IpcServer::~IpcServer() {
   if (listening_ < 0) return;
-  if (owner_ == ::getpid()) {
-    ::shutdown(listening_, SHUT_RDWR);  // ends accept()
-    thread_.join();
-  } else if (thread_.joinable()) {
-    thread_.detach();  // it did not come along into this process
-  }
+  ::shutdown(listening_, SHUT_RDWR);  // wakes the thread, which then ends
+  thread_->join();
   ::close(listening_);
 }
 
-void IpcServer::sign(IpcHandle& handle) const {
-  handle.magic = kIpcMagic;
-  handle.server = name_;
-  handle.secret = secret_;
+void IpcServer::leave() {
+  if (listening_ < 0) return;
+  // Neither joined nor detached: the library would look at a thread that does not exist.
+  static_cast<void>(thread_.release());
+  ::close(listening_);
+  listening_ = -1;
 }
 
+// Nobody is waited for: whoever has connected is heard when it has something to say.
 void IpcServer::serve() const {
+  std::array<pollfd, 1 + kMostConnections> watched{};
+  watched[0] = pollfd{listening_, POLLIN, 0};
+  std::size_t count = 1;
+  const auto end = [&](std::size_t which) {
+    ::close(watched[which].fd);
+    std::copy(watched.begin() + static_cast<std::ptrdiff_t>(which) + 1,
+              watched.begin() + static_cast<std::ptrdiff_t>(count),
+              watched.begin() + static_cast<std::ptrdiff_t>(which));
+    count--;
+  };
   for (;;) {
-    const int connection = ::accept4(listening_, nullptr, nullptr, SOCK_CLOEXEC);
-    if (connection < 0) {
-      if (errno == EINTR || errno == ECONNABORTED) continue;
-      if (errno != EMFILE && errno != ENFILE) return;  // shut down
-      ::usleep(10'000);                                // the program has all files open: later
+    if (::poll(watched.data(), count, -1) < 0) {
+      if (errno != EINTR) ::usleep(kPauseMicroseconds);
       continue;
     }
-    answer(connection);
-    ::close(connection);
+    if ((watched[0].revents & (POLLHUP | POLLERR | POLLNVAL)) != 0) break;  // shut down
+    for (std::size_t i = count; i-- > 1;)
+      if (watched[i].revents != 0 && !answer(watched[i].fd)) end(i);
+    const int fresh = watched[0].revents != 0 ? admit() : -1;
+    if (fresh < 0) continue;
+    if (count == watched.size()) end(1);
+    watched[count++] = pollfd{fresh, POLLIN, 0};
   }
+  while (count > 1) end(count - 1);
 }
 
-// One connection serves one import; who asks nothing for a while is not waited for.
-void IpcServer::answer(int connection) const {
-  const timeval patience{kSecondsToAnswer, 0};
-  ::setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-  ::setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-  if (!same_user(connection)) return;
+int IpcServer::admit() const {
+  const int connection = ::accept4(listening_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+  if (connection < 0) {
+    if (errno == EMFILE || errno == ENFILE) ::usleep(kPauseMicroseconds);  // the program has all files open: later
+    return -1;
+  }
+  if (same_user(connection)) return connection;
+  ::close(connection);
+  return -1;
+}
+
+// One request. False: the connection is over.
+bool IpcServer::answer(int connection) const {
   IpcRequest request;
-  while (::recv(connection, &request, sizeof request, 0) == static_cast<ssize_t>(sizeof request)) {
-    if (!same_secret(request.secret, secret_) || request.count == 0 || request.count > kMostDescriptors) return;
-    std::vector<int> descriptors;
-    Status status = Status::ok;
-    for (std::uint64_t i = 0; i < request.count && status == Status::ok; i++) {
+  const ssize_t got = ::recv(connection, &request, sizeof request, MSG_DONTWAIT);
+  if (got < 0 && (errno == EAGAIN || errno == EINTR)) return true;
+  if (got != static_cast<ssize_t>(sizeof request) || request.count == 0 || request.count > kMostDescriptors)
+    return false;
+  IpcDescriptors descriptors;
+  Status status = Status::ok;
+  try {
+    for (std::uint64_t i = 0; i < request.count; i++) {
       int descriptor = -1;
       status = share_(request, request.first + i, descriptor);
-      if (status == Status::ok) descriptors.push_back(descriptor);
+      if (status != Status::ok) break;
+      descriptors.add(descriptor);
     }
-    const bool fine = status == Status::ok;
-    send_answer(connection,
-                IpcAnswer{static_cast<std::int32_t>(status), fine ? static_cast<std::uint32_t>(descriptors.size()) : 0},
-                fine ? descriptors : std::vector<int>{});
-    for (const int descriptor : descriptors) ::close(descriptor);
-    if (!fine) return;
+  } catch (const std::exception&) {
+    return false;  // no memory on the host
   }
+  if (status == Status::ok) return send_answer(connection, status, descriptors);
+  static_cast<void>(send_answer(connection, status, IpcDescriptors()));
+  return false;
 }
 
 }  // namespace gapless::capi

@@ -2,9 +2,8 @@
 // Hands descriptors of shared memory to processes that show a handle's secret.
 #pragma once
 
-#include <sys/types.h>
-
 #include <functional>
+#include <memory>
 #include <thread>
 
 #include "base/status.hpp"
@@ -14,7 +13,7 @@ namespace gapless::capi {
 
 class IpcServer {
  public:
-  // One granule, number `granule` of what is asked for, as a descriptor, which the server closes.
+  // One granule, number `granule` of what is asked for, as a descriptor, which the server closes. Checks the secret.
   using Share = std::function<Status(const IpcRequest& request, std::uint64_t granule, int& descriptor)>;
 
   explicit IpcServer(Share share) : share_(std::move(share)) {}
@@ -23,22 +22,22 @@ class IpcServer {
   IpcServer(const IpcServer&) = delete;
   IpcServer& operator=(const IpcServer&) = delete;
 
-  // Listens, with a thread of its own, unless it does already. Errors: RESOURCE (no socket, no thread). One thread at a
+  // Listens, with a thread of its own, unless it does already. Errors: INTERNAL (no socket, no thread). One thread at a
   // time.
   Status start();
-  // Fills in what leads back here.
-  void sign(IpcHandle& handle) const;
+  // In a forked child, which has no such thread: lets go of the parent's socket, so that it ends with the parent.
+  void leave();
+  const std::array<std::uint8_t, 16>& name() const { return name_; }
 
  private:
   void serve() const;
-  void answer(int connection) const;
+  int admit() const;
+  bool answer(int connection) const;
 
   const Share share_;
   std::array<std::uint8_t, 16> name_{};
-  std::array<std::uint8_t, 16> secret_{};
   int listening_ = -1;
-  pid_t owner_ = 0;  // the thread exists in this process only, not in its forks
-  std::thread thread_;
+  std::unique_ptr<std::thread> thread_;
 };
 
 }  // namespace gapless::capi

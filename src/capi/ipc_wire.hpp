@@ -2,10 +2,12 @@
 // What processes that share memory say to each other.
 //
 // The handle that a program passes on (gapless_ipc_export) names a socket of the exporting process and carries the
-// secret that its server asks for: who has the bytes of a handle may have the memory, and nobody else. The server hands
-// out descriptors on demand, a few at a time, so that sharing gigabytes of 2 MiB granules needs no thousands of open
-// files.
+// block's secret: who has the bytes of a handle may have that block's granules, and nobody else. The server hands out
+// descriptors on demand, a few at a time, so that sharing gigabytes of 2 MiB granules needs no thousands of open files.
 #pragma once
+
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <array>
 #include <cstddef>
@@ -18,8 +20,8 @@ namespace gapless::capi {
 struct IpcHandle {
   std::array<char, 8> magic;
   std::array<std::uint8_t, 16> server;  // the name of its socket
-  std::array<std::uint8_t, 16> secret;
-  std::uint64_t id;  // of the shared range
+  std::array<std::uint8_t, 16> secret;  // of the shared range
+  std::uint64_t id;                     // of the shared range
   std::uint64_t granules;
   std::uint64_t granule_bytes;
   std::int32_t device;  // the exporting process's number of it
@@ -47,6 +49,14 @@ struct IpcAnswer {
 // A message of a Unix socket carries at most 253.
 inline constexpr std::uint64_t kMostDescriptors = 128;
 inline constexpr int kSecondsToAnswer = 30;
+
+// The kernel's word on who is at the other end. A name that a dead process leaves may be taken by anybody, so each side
+// asks.
+inline bool same_user(int connection) {
+  ucred peer{};
+  socklen_t length = sizeof peer;
+  return ::getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 && peer.uid == ::geteuid();
+}
 
 // The socket's name in the abstract namespace: no file to leave behind, none to follow.
 struct IpcSocketName {

@@ -54,6 +54,7 @@ gapless_status gapless_trim(gapless_allocator* allocator, int32_t device, gaples
   return on_used_device(allocator, device, [&](DeviceAllocator* one) {
     uint64_t bytes = 0;
     const Status status = one != nullptr ? one->trim(pool, keep, bytes) : Status::ok;
+    allocator->ipc_imports.sweep(allocator->engine->ops(), gapless::capi::wait_in(*allocator->engine));
     if (status == Status::ok && released != nullptr) *released = bytes;
     return status;
   });

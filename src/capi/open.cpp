@@ -45,8 +45,9 @@ void after_fork(bool child) {
   for (gapless_allocator* const one : registry().open) {
     one->constant_lock.unlock();
     one->retired_lock.unlock();
+    if (child && one->ipc_server != nullptr) one->ipc_server->leave();
     one->ipc_lock.unlock();
-    one->ipc_imports.after_fork();
+    one->ipc_imports.after_fork(child);
     one->learner.after_fork();
     one->oom_hooks.after_fork(child);
     one->engine->after_fork(child);

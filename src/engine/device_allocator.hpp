@@ -55,8 +55,10 @@ class DeviceAllocator {
   Status create_ahead(bool& made);
   Status enable_peer(int peer);
   // For other processes: exports.hpp.
-  Status share_block(const vmm::Region& region, std::uint64_t address, SharedRange& out);
-  Status share_granule(std::uint64_t id, std::uint64_t granule, int& descriptor);
+  Status share_block(const vmm::Region& region, std::uint64_t address, const ShareKey& fresh, SharedRange& out);
+  Status share_granule(std::uint64_t id, const ShareKey& key, std::uint64_t granule, int& descriptor);
+  // All work of the device is done. Errors: IN_CAPTURE (waiting would break a capture), DRIVER.
+  Status wait_for_device();
   Status forget_stream(driver::Stream stream);
 
   // ---- the rest

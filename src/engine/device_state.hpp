@@ -6,6 +6,7 @@
 // going, and may be held across driver calls. Order: map, then fast.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <deque>
 #include <memory>
@@ -78,14 +79,19 @@ struct Farewell {
   std::size_t bytes;
 };
 
+// Shows that a process was given the handle of a shared block.
+using ShareKey = std::array<std::uint8_t, 16>;
+
 // A block that another process may map, and the slots that are pinned for it: exports.hpp.
 struct Export {
   std::uint64_t id;
+  ShareKey key;
   BackedHeap* heap;
   Units offset;
   Units size;
   std::uint32_t first;
   std::uint32_t last;
+  bool over = false;
 };
 
 struct DeviceState {
@@ -157,7 +163,8 @@ struct DeviceState {
   std::uint64_t misses_begun = 0;
   std::uint64_t limit = ~std::uint64_t{0};
   std::vector<Farewell> farewells;
-  std::vector<Export> exports;
+  std::vector<Export> exports;        // in the order of their ids
+  std::size_t exports_looked_at = 0;  // when they were last searched for dead ones
   std::uint64_t export_ids = 0;
 
   void raise(Attention bit) { attention.fetch_or(bit, std::memory_order_relaxed); }

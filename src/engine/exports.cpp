@@ -35,26 +35,43 @@ void set_pins(DeviceState& state, const Export& one, bool on) {
   }
 }
 
-void drop(DeviceState& state, std::size_t index) {
-  const Export gone = state.exports[index];
-  state.exports.erase(state.exports.begin() + static_cast<std::ptrdiff_t>(index));
-  set_pins(state, gone, false);
+// Takes away the exports that `is_over` names, and their pins where no other one needs them. Under the map lock.
+template <typename IsOver>
+void drop(DeviceState& state, IsOver is_over) {
+  {
+    const std::lock_guard guard(state.fast);
+    for (Export& one : state.exports) one.over = is_over(one);
+    for (const Export& one : state.exports)
+      if (one.over) set_pins(state, one, false);
+  }
+  std::erase_if(state.exports, [](const Export& one) { return one.over; });
+  state.exports_looked_at = state.exports.size();
+}
+
+// No early end: the time it takes says nothing about how much was right.
+bool same_key(const ShareKey& a, const ShareKey& b) {
+  unsigned difference = 0;
+  for (std::size_t i = 0; i < a.size(); i++) difference |= static_cast<unsigned>(a[i] ^ b[i]);
+  return difference == 0;
 }
 
 }  // namespace
 
-Status share_block(DeviceState& state, BackedHeap& heap, Units offset, SharedRange& out) {
+Status share_block(DeviceState& state, BackedHeap& heap, Units offset, const ShareKey& fresh, SharedRange& out) {
   if (heap.space == vmm::kNoSpace)
     return base::fail(Status::unsupported, "the block's memory comes from the source of its pool");
   if (!state.info.posix_handles)
     return base::fail(Status::unsupported, "the device's memory cannot be shared through file descriptors");
-  reap_exports(state);
+  constexpr std::size_t kFew = 64;
+  if (state.exports.size() >= std::max(kFew, 2 * state.exports_looked_at)) reap_exports(state);
+  if (state.exports.size() == state.exports.capacity()) state.exports.reserve(std::max(kFew, 2 * state.exports.size()));
   const std::lock_guard guard(state.fast);
   const heap::BlockId id = heap.heap.block_at(offset);
   if (id == heap::kNoBlock || state.blocks[id].state != heap::BlockState::live)
     return base::fail(Status::unknown_pointer, "no live block is there");
   const heap::Block& block = state.blocks[id];
   const Export wanted{0,
+                      fresh,
                       &heap,
                       block.offset,
                       block.size,
@@ -68,17 +85,20 @@ Status share_block(DeviceState& state, BackedHeap& heap, Units offset, SharedRan
     found->id = ++state.export_ids;
     set_pins(state, *found, true);
   }
-  out = SharedRange{found->id, heap.slots.slot_address(found->first), std::uint64_t{found->last} - found->first + 1};
+  out = SharedRange{found->id, found->key, heap.slots.slot_address(found->first),
+                    std::uint64_t{found->last} - found->first + 1};
   return Status::ok;
 }
 
-Status share_granule(DeviceState& state, std::uint64_t id, std::uint64_t granule, int& descriptor) {
+Status share_granule(DeviceState& state, std::uint64_t id, const ShareKey& key, std::uint64_t granule,
+                     int& descriptor) {
   driver::Handle handle = 0;
   {
     const std::lock_guard guard(state.fast);
-    const auto found =
-        std::find_if(state.exports.begin(), state.exports.end(), [&](const Export& one) { return one.id == id; });
-    if (found == state.exports.end() || !lives(*found) || granule > found->last - found->first)
+    const auto found = std::lower_bound(state.exports.begin(), state.exports.end(), id,
+                                        [](const Export& one, std::uint64_t wanted) { return one.id < wanted; });
+    if (found == state.exports.end() || found->id != id || !same_key(found->key, key) || !lives(*found) ||
+        granule > found->last - found->first)
       return base::fail(Status::not_found, "the shared block is not alive any more");
     const vmm::HandleId active = found->heap->slots.active(found->first + static_cast<std::uint32_t>(granule));
     handle = state.ledger[active].handle;
@@ -90,23 +110,21 @@ Status share_granule(DeviceState& state, std::uint64_t id, std::uint64_t granule
 
 void reap_exports(DeviceState& state) {
   if (state.exports.empty()) return;
-  const std::lock_guard guard(state.fast);
-  for (std::size_t index = state.exports.size(); index-- > 0;)
-    if (!lives(state.exports[index])) drop(state, index);
+  drop(state, [](const Export& one) { return !lives(one); });
 }
 
 void forget_exports(DeviceState& state, BackedHeap& heap) {
-  const std::lock_guard guard(state.fast);
-  for (std::size_t index = state.exports.size(); index-- > 0;)
-    if (state.exports[index].heap == &heap) drop(state, index);
+  drop(state, [&](const Export& one) { return one.heap == &heap; });
 }
 
 bool is_exported(const DeviceState& state, const BackedHeap& heap, std::uint32_t slot) {
-  return std::any_of(state.exports.begin(), state.exports.end(),
-                     [&](const Export& one) { return one.heap == &heap && one.first <= slot && slot <= one.last; });
+  return std::any_of(state.exports.begin(), state.exports.end(), [&](const Export& one) {
+    return !one.over && one.heap == &heap && one.first <= slot && slot <= one.last;
+  });
 }
 
-Status DeviceAllocator::share_block(const vmm::Region& region, std::uint64_t address, SharedRange& out) {
+Status DeviceAllocator::share_block(const vmm::Region& region, std::uint64_t address, const ShareKey& fresh,
+                                    SharedRange& out) {
   if ((state_.attention.load(std::memory_order_relaxed) & kForked) != 0)
     return base::fail(Status::unsupported, "a forked child has no memory of its own to share");
   const std::lock_guard guard(state_.map);
@@ -114,13 +132,25 @@ Status DeviceAllocator::share_block(const vmm::Region& region, std::uint64_t add
   Units offset;
   if (heap == nullptr || !same_region(region, *heap, address / kUnitBytes * kUnitBytes, offset))
     return unknown_pointer(address);
-  return engine::share_block(state_, *heap, offset, out);
+  return engine::share_block(state_, *heap, offset, fresh, out);
 }
 
-Status DeviceAllocator::share_granule(std::uint64_t id, std::uint64_t granule, int& descriptor) {
+Status DeviceAllocator::share_granule(std::uint64_t id, const ShareKey& key, std::uint64_t granule, int& descriptor) {
   const RelaxedCapture relaxed(state_.ops);
   const std::lock_guard guard(state_.map);
-  return engine::share_granule(state_, id, granule, descriptor);
+  return engine::share_granule(state_, id, key, granule, descriptor);
+}
+
+Status DeviceAllocator::wait_for_device() {
+  const RelaxedCapture relaxed(state_.ops);
+  {
+    const std::lock_guard guard(state_.map);
+    for (const auto& stream : state_.streams)
+      if (state_.order.capturing(*stream)) return base::fail(Status::in_capture, "a stream captures");
+  }
+  const driver::Result result = state_.ops.device_synchronize(state_.device);
+  if (result == driver::Result::ok) return Status::ok;
+  return base::fail_driver("cuCtxSynchronize", static_cast<int>(result), state_.ops.result_name(result));
 }
 
 }  // namespace gapless::engine

@@ -15,17 +15,19 @@ namespace gapless::engine {
 // What another process maps: whole granules, the block somewhere in them.
 struct SharedRange {
   std::uint64_t id = 0;  // the same for the same block, of no other one of this device
+  ShareKey key{};        // what share_granule asks for besides
   std::uint64_t address = 0;
   std::uint64_t granules = 0;
 };
 
-// Pins the granules of the live block that `offset` of `heap` lies in. Errors: UNKNOWN_POINTER, UNSUPPORTED (a pool's
-// source gave the memory, or the device has no shareable handles). Under the map lock.
-Status share_block(DeviceState& state, BackedHeap& heap, Units offset, SharedRange& out);
+// Pins the granules of the live block that `offset` of `heap` lies in. `fresh`: its key, unless it is shared already.
+// Errors: UNKNOWN_POINTER, UNSUPPORTED (a pool's source gave the memory, or the device has no shareable handles). Under
+// the map lock.
+Status share_block(DeviceState& state, BackedHeap& heap, Units offset, const ShareKey& fresh, SharedRange& out);
 
 // A descriptor of the memory of one granule of what share_block gave; the caller closes it. Errors: NOT_FOUND (the
-// block is dead), DRIVER. Under the map lock.
-Status share_granule(DeviceState& state, std::uint64_t id, std::uint64_t granule, int& descriptor);
+// block is dead, or the key is not its), DRIVER. Under the map lock.
+Status share_granule(DeviceState& state, std::uint64_t id, const ShareKey& key, std::uint64_t granule, int& descriptor);
 
 // Takes the pins of dead blocks off. Under the map lock.
 void reap_exports(DeviceState& state);

@@ -260,8 +260,11 @@ void destroy_heap(DeviceState& state, BackedHeap& heap) {
     const vmm::HandleId id = heap.slots.mapped(slot);
     if (id == vmm::kNoHandle) continue;
     if (heap.slots.active(slot) != vmm::kNoHandle) {
-      heap.slots.set_pinned(slot, false);
       const std::lock_guard guard(state.fast);
+      if (heap.slots.pinned(slot)) {
+        heap.slots.set_pinned(slot, false);
+        state.pinned_slots--;
+      }
       heap.slots.set_ok(slot, false);
       state.ledger.deactivate(id, 0);
       state.ledger.list(id);

@@ -23,7 +23,9 @@ Memory::Memory(Common& common)
   }
 }
 
-Memory::~Memory() = default;
+Memory::~Memory() {
+  for (const OtherFile& one : other_files_) ::close(one.file);
+}
 
 // As the driver does: the pool's idle bytes go before an allocation fails.
 bool Memory::take(int device, std::uint64_t bytes) {
@@ -160,7 +162,7 @@ void Memory::drop_if_unused(Handle handle) {
   if (backing->held != 0 || backing->shown != 0) return;
   if (!backing->foreign) physical(backing->device).give(backing->bytes);
   if (!backing->foreign && !backing->shared) host_.drop(backing->place, backing->bytes);
-  if (backing->file >= 0) ::close(backing->file);
+  if (backing->file >= 0) leave_file(backing->file);
   backings_.erase(handle);
 }
 

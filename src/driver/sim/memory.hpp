@@ -30,7 +30,7 @@ struct Backing {
   HandleProperties properties;
   std::uint64_t place = 0;         // in the memory file; data only
   bool foreign = false;            // another machine's: it has the bytes
-  int file = -1;                   // foreign, with data: its memory file, open here
+  int file = -1;                   // foreign, with data: its memory file
   bool shared = false;             // others may see the place: it is never used again
   std::unique_ptr<Shadow> shadow;  // strict only
 };
@@ -109,6 +109,8 @@ class Memory {
   using Regions = std::map<Address, Region>;
 
   bool take(int device, std::uint64_t bytes);
+  Result open_file(const SharedMemory& memory, int& out);
+  void leave_file(int file);
   void drop_if_unused(Handle handle);
   std::uint64_t small_step() const { return host_.data() ? 4096 : 512; }
   bool whole_mappings(Address base, std::uint64_t bytes, Regions::iterator& first, Regions::iterator& last);
@@ -130,6 +132,12 @@ class Memory {
   };
   std::map<Address, Leaving> leaving_;  // pool addresses whose free has not had its turn
   std::deque<Gone> gone_;
+  struct OtherFile {
+    std::uint64_t inode = 0;
+    int file = -1;
+    std::uint64_t users = 0;
+  };
+  std::vector<OtherFile> other_files_;  // of machines whose memory is held here
 };
 
 }  // namespace gapless::driver::sim

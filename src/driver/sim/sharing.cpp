@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <string>
 
@@ -16,6 +17,11 @@ namespace {
 
 bool own(const SharedMemory& memory, int machine) {
   return memory.process == ::getpid() && memory.machine == machine;
+}
+
+std::uint64_t inode_of(int file) {
+  struct stat status {};
+  return file >= 0 && ::fstat(file, &status) == 0 ? status.st_ino : 0;
 }
 
 }  // namespace
@@ -30,10 +36,39 @@ SharedMemory Memory::share(Backing& backing, int machine) {
   out.device = backing.device;
   out.place = backing.place;
   out.bytes = backing.bytes;
+  out.inode = inode_of(out.file);
   return out;
 }
 
-// The file is opened anew, so that the bytes outlive the process that shared them, as memory does.
+// The file is opened anew, so that the bytes outlive the process that shared them, as memory does; once for all that is
+// shared of it.
+Result Memory::open_file(const SharedMemory& memory, int& out) {
+  for (OtherFile& one : other_files_)
+    if (one.inode == memory.inode) {
+      one.users++;
+      out = one.file;
+      return Result::ok;
+    }
+  const std::string path = "/proc/" + std::to_string(memory.process) + "/fd/" + std::to_string(memory.file);
+  const int file = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+  if (file < 0) return errno == EMFILE || errno == ENFILE ? Result::out_of_memory : Result::invalid_value;
+  if (inode_of(file) != memory.inode) {
+    ::close(file);
+    return Result::invalid_value;
+  }
+  other_files_.push_back(OtherFile{memory.inode, file, 1});
+  out = file;
+  return Result::ok;
+}
+
+void Memory::leave_file(int file) {
+  const auto one =
+      std::find_if(other_files_.begin(), other_files_.end(), [&](const OtherFile& each) { return each.file == file; });
+  if (--one->users != 0) return;
+  ::close(file);
+  other_files_.erase(one);
+}
+
 Result Memory::adopt(const SharedMemory& memory, Handle& out) {
   if (memory.device < 0 || memory.device >= common_.config.devices) return Result::invalid_device;
   Backing backing;
@@ -44,9 +79,7 @@ Result Memory::adopt(const SharedMemory& memory, Handle& out) {
   backing.properties.posix_fd = true;
   backing.place = memory.place;
   if (host_.data()) {
-    const std::string path = "/proc/" + std::to_string(memory.process) + "/fd/" + std::to_string(memory.file);
-    backing.file = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
-    if (backing.file < 0) return errno == EMFILE || errno == ENFILE ? Result::out_of_memory : Result::invalid_value;
+    if (const Result result = open_file(memory, backing.file); result != Result::ok) return result;
   }
   out = backings_.insert(std::move(backing));
   return Result::ok;

@@ -77,6 +77,7 @@ struct SharedMemory {
   std::int32_t device = 0;
   std::uint64_t place = 0;
   std::uint64_t bytes = 0;
+  std::uint64_t inode = 0;  // the file's: process numbers are used again
 };
 inline constexpr std::uint64_t kSharedMagic = 0x676170736d656d31;  // "gapsmem1"
 
