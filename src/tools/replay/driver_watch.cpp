@@ -22,7 +22,16 @@ DriverWatch::~DriverWatch() {
 void DriverWatch::log_to(const std::string& path) {
   log_ = std::fopen(path.c_str(), "w");
   if (log_ == nullptr) throw SetupError(path + ": " + std::strerror(errno));
+  log_path_ = path;
   std::fputs("# event letter function result address bytes handle stream event_id\n", log_);
+}
+
+void DriverWatch::end_log() {
+  if (log_ == nullptr) return;
+  const bool failed = std::ferror(log_) != 0;
+  const bool closed = std::fclose(log_) == 0;
+  log_ = nullptr;
+  if (failed || !closed) throw SetupError(log_path_ + ": " + std::strerror(errno));
 }
 
 void DriverWatch::begin(std::size_t event, char letter) {

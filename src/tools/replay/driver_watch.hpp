@@ -47,6 +47,8 @@ class DriverWatch {
 
   // Throws SetupError when the file cannot be written.
   void log_to(const std::string& path);
+  // Throws SetupError where not all of it could be written.
+  void end_log();
   void keep_mappings() { keep_mappings_ = true; }
 
   // The observer of gapless_sim_set_observer; user is a DriverWatch.
@@ -99,6 +101,7 @@ class DriverWatch {
   std::unordered_map<const char*, Function> functions_;
 
   std::FILE* log_ = nullptr;
+  std::string log_path_;
   bool keep_mappings_ = false;
   std::vector<MappingChange> mappings_;
   std::unordered_map<std::uint64_t, std::uint64_t> linear_;  // cudaMalloc address -> bytes

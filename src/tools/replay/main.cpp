@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
+#include <cstring>
 #include <fstream>
 #include <iostream>
 
@@ -54,7 +56,17 @@ ReplayResult run_one(const Trace& trace, const Options& options, AllocatorKind a
   return result;
 }
 
+// A replay takes minutes: what it could not be written to is said before.
+void require_writable(const std::string& path) {
+  if (path.empty()) return;
+  errno = 0;
+  const std::ofstream file(path);
+  if (!file) throw SetupError("cannot write " + path + ": " + std::strerror(errno));
+}
+
 int run(const Options& options) {
+  require_writable(options.html_path);
+  require_writable(options.log_path);
   bool all_well = true;
   std::vector<std::string> pictures;
   if (!options.json) std::cout << table_header() << std::endl;

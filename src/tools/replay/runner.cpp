@@ -225,6 +225,7 @@ class Replay {
     result.retries = backend_->retries();
     result.violations = device_.violations();
     result.driver_calls = memory_calls();
+    watch_.end_log();
     result.event_calls = watch_.event_calls();
     result.stalls = watch_.time().stalls;
     fill_steps(result);
