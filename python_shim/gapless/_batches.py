@@ -2,6 +2,8 @@
 """What elastic steps assume of a batch unless told otherwise: nested dicts, lists and tuples of tensors with the samples in
 dimension 0."""
 
+import copy
+
 import torch
 
 
@@ -27,18 +29,48 @@ def samples(batch) -> int:
 
 
 def split(batch, start: int, stop: int):
-    """Samples `start` to `stop`. Views: nothing is copied."""
+    """Samples `start` to `stop`. Views: no tensor is copied. Lists and arrays of other things with as many entries as there are
+    samples (texts, names) have one for each."""
+    try:
+        count = samples(batch)
+    except ValueError:
+        count = -1  # the caller's samples= said it; which lists have one entry for each nobody says
+    return _split(batch, start, stop, count)
+
+
+def _split(batch, start: int, stop: int, count: int):
     if isinstance(batch, torch.Tensor):
         return batch[start:stop] if batch.dim() > 0 else batch
+    if _one_each(batch, count):
+        return batch[start:stop]
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(split(value, start, stop) for value in batch))
+        return type(batch)(*(_split(value, start, stop, count) for value in batch))
     if isinstance(batch, (list, tuple)):
-        return type(batch)(split(value, start, stop) for value in batch)
-    if isinstance(batch, dict):
-        return {key: split(value, start, stop) for key, value in batch.items()}
-    if hasattr(batch, "items"):  # transformers' BatchEncoding
-        return type(batch)({key: split(value, start, stop) for key, value in batch.items()})
+        return type(batch)(_split(value, start, stop, count) for value in batch)
+    if isinstance(batch, dict) or hasattr(batch, "items"):  # transformers' BatchEncoding has them too
+        parts = {key: _split(value, start, stop, count) for key, value in batch.items()}
+        return parts if type(batch) is dict else _like(batch, parts)
     return batch
+
+
+def _one_each(value, count: int) -> bool:
+    """Whether something without tensors has one entry for each of `count` samples."""
+    if getattr(value, "shape", None) is not None:  # NumPy's
+        return len(value.shape) > 0 and value.shape[0] == count
+    if not isinstance(value, (list, tuple)) or hasattr(value, "_fields") or len(value) != count:
+        return False
+    # Fields of several entries are collated into lists of which each has one entry a sample.
+    return next(tensors(value), None) is None and not all(_one_each(one, count) for one in value)
+
+
+def _like(batch, parts: dict):
+    """A mapping of the batch's kind. Some are made in a way of their own (defaultdict)."""
+    try:
+        return type(batch)(parts)
+    except TypeError:
+        like = copy.copy(batch)
+        like.update(parts)
+        return like
 
 
 def join(results: list, counts: list[int]):

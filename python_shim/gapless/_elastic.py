@@ -44,6 +44,10 @@ def _ranks() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+def _described(value) -> str:
+    return f"a tensor of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
+
+
 class Elastic:
     """See :func:`elastic`."""
 
@@ -172,6 +176,8 @@ class Elastic:
                 last = self._weight(self._split(batch, done + count, samples)) == 0
             with self._unsynchronised(not last):
                 loss = self._step_fn(piece)
+                if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
+                    raise TypeError(f"step_fn must return the loss, a tensor of one element, not {_described(loss)}")
                 part = loss if whole else loss * share
                 sizing.device.mark_phase("backward")
                 (self._scaler.scale(part) if self._scaler is not None else part).backward()

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What users do to elastic steps, with real arithmetic on the CPU: a piece of more than a few samples runs out of memory there."""
+
+import collections
+import math
+
+import gapless
+import pytest
+import torch
+from gapless import _batches
+
+SAMPLES, WIDTH = 7, 5
+Pair = collections.namedtuple("Pair", "x y")
+
+
+def out_of_memory():
+    return torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB.")
+
+
+class Model(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = torch.nn.Linear(WIDTH, 8), torch.nn.Linear(8, 1)
+
+    def forward(self, x):
+        return self.second(torch.tanh(self.first(x))).squeeze(-1)
+
+
+def make():
+    torch.manual_seed(3)
+    model = Model().double()
+    return model, torch.optim.SGD(model.parameters(), lr=0.1)
+
+
+def batches(count=4):
+    generator = torch.Generator().manual_seed(7)
+    for _ in range(count):
+        yield {"x": torch.randn(SAMPLES, WIDTH, generator=generator, dtype=torch.double),
+               "y": torch.randn(SAMPLES, generator=generator, dtype=torch.double)}
+
+
+def loss_of(model, x, y):
+    return torch.nn.functional.mse_loss(model(x), y)
+
+
+def weights(model):
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+def limited(function, most=3):
+    """`function` with room for so many samples."""
+    def step(batch):
+        if _batches.samples(batch) > most:
+            raise out_of_memory()
+        return function(batch)
+
+    return step
+
+
+def expected(**arguments):
+    """Of the same training without OOM."""
+    model, optimizer = make()
+    for batch in batches():
+        loss_of(model, batch["x"], batch["y"]).backward()
+        if "clip" in arguments:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), arguments["clip"])
+        optimizer.step()
+        optimizer.zero_grad()
+    return weights(model)
+
+
+@pytest.mark.parametrize("form", [
+    lambda b: b, lambda b: (b["x"], b["y"]), lambda b: [b["x"], b["y"]], lambda b: Pair(b["x"], b["y"]),
+    lambda b: {"in": {"x": b["x"]}, "out": [b["y"]]}, lambda b: collections.OrderedDict(b),
+    lambda b: {**b, "names": [f"sample {i}" for i in range(SAMPLES)], "epoch": 3, "scale": torch.tensor(2.0), "none": None}],
+    ids=["dict", "tuple", "list", "namedtuple", "nested", "ordered", "with texts"])
+def test_forms_of_batches(form):
+    model, optimizer = make()
+
+    def step_fn(batch):
+        found = list(_batches.tensors(batch))
+        if "names" in batch:
+            assert len(batch["names"]) == len(batch["x"])
+        return loss_of(model, found[0], found[1])
+
+    step = gapless.elastic(limited(step_fn), optimizer=optimizer, model=model)
+    for batch in batches():
+        step(form(batch))
+    assert torch.allclose(weights(model), expected())
+
+
+def test_entries_without_tensors_are_cut_with_their_samples():
+    numpy = pytest.importorskip("numpy")
+    texts = ["a", "b", "c"]
+    batch = {"x": torch.arange(3), "texts": texts, "pair": [("a", "b", "c"), ("d", "e", "f")], "three": [tuple(texts)] * 3,
+             "dicts": [{"id": i} for i in range(3)], "array": numpy.arange(3), "scalar": numpy.float64(1.0), "other": [1, 2]}
+    part = _batches.split(batch, 1, 3)
+    assert part["texts"] == ["b", "c"] and part["pair"] == [("b", "c"), ("e", "f")] and part["three"] == [("b", "c")] * 3
+    assert part["dicts"] == [{"id": 1}, {"id": 2}] and part["array"].tolist() == [1, 2]
+    assert part["scalar"] == 1.0 and part["other"] == [1, 2]
+    kinds = collections.defaultdict(list, {"x": torch.arange(3)})
+    assert type(_batches.split(kinds, 0, 1)) is collections.defaultdict
+
+
+def test_clipping_sees_the_gradient_of_the_whole_batch():
+    model, optimizer = make()
+    step = gapless.elastic(limited(lambda b: loss_of(model, b["x"], b["y"])), optimizer=optimizer, model=model,
+                           before_step=lambda: torch.nn.utils.clip_grad_norm_(model.parameters(), 0.05))
+    for batch in batches():
+        step(batch)
+    assert torch.allclose(weights(model), expected(clip=0.05))
+
+
+def test_a_scaler_scales_pieces_and_unscales_once():
+    model, optimizer = make()
+    scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
+    step = gapless.elastic(limited(lambda b: loss_of(model, b["x"], b["y"])), optimizer=optimizer, model=model, scaler=scaler,
+                           before_step=lambda: torch.nn.utils.clip_grad_norm_(model.parameters(), 0.05))
+    for batch in batches():
+        step(batch)
+    assert torch.allclose(weights(model), expected(clip=0.05))
+
+
+def test_a_loss_that_is_no_number_stays_one_and_the_next_step_is_as_always():
+    model, optimizer = make()
+    scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
+    step = gapless.elastic(limited(lambda b: loss_of(model, b["x"], b["y"])), optimizer=optimizer, model=model, scaler=scaler)
+    before = weights(model)
+    broken = next(batches())
+    broken["y"][SAMPLES - 1] = math.nan
+    assert math.isnan(step(broken))
+    assert torch.equal(weights(model), before), "the scaler leaves such a step out"
+    for batch in batches():
+        step(batch)
+    assert torch.allclose(weights(model), expected())
+
+
+def test_an_error_of_a_hook_is_the_user_s_and_nothing_of_the_batch_stays():
+    model, optimizer = make()
+    step = gapless.elastic(limited(lambda b: loss_of(model, b["x"], b["y"])), optimizer=optimizer, model=model)
+    calls = []
+
+    def hook(_):
+        calls.append(1)
+        if len(calls) == 2:  # in the backward pass of the second piece
+            raise KeyError("mine")
+
+    handle = model.first.weight.register_hook(hook)
+    with pytest.raises(KeyError, match="mine"):
+        step(next(batches()))
+    handle.remove()
+    for batch in batches():
+        step(batch)
+    assert torch.allclose(weights(model), expected()), "the first piece's gradients were not kept"
+
+
+def test_a_batch_of_one_is_an_error_that_says_so(tmp_path):
+    model, optimizer = make()
+    step = gapless.elastic(limited(lambda b: loss_of(model, b["x"], b["y"]), most=0), optimizer=optimizer, model=model, folder=tmp_path)
+    one = {name: value[:1] for name, value in next(batches()).items()}
+    with pytest.raises(gapless.BatchDoesNotFit, match="one sample alone does not fit; the batch was written to"):
+        step(one)
+    (written,) = tmp_path.glob("*.pt")
+    assert torch.equal(torch.load(written)["batch"]["x"], one["x"])
+
+
+@pytest.mark.parametrize(("batch", "says"), [
+    ({"x": torch.zeros(0, WIDTH)}, "no samples"), ({"x": torch.zeros(3, WIDTH), "y": torch.zeros(4)}, "give samples= and split="),
+    (iter([torch.zeros(2)]), "give samples= and split="), ({"x": torch.tensor(1.0)}, "give samples= and split=")],
+    ids=["empty", "unequal", "generator", "scalars"])
+def test_batches_that_cannot_be_told_are_errors_before_anything_ran(batch, says):
+    model, optimizer = make()
+    step = gapless.elastic(lambda b: pytest.fail("ran"), optimizer=optimizer, model=model)
+    with pytest.raises(ValueError, match=says):
+        step(batch)
+
+
+@pytest.mark.parametrize("result", [None, 1.0, {"loss": torch.zeros(())}, torch.zeros(3, requires_grad=True)],
+                         ids=["nothing", "number", "dict", "one for each sample"])
+def test_what_is_no_loss_is_said(result):
+    model, optimizer = make()
+    step = gapless.elastic(lambda b: result, optimizer=optimizer, model=model)
+    with pytest.raises(TypeError, match="step_fn must return the loss"):
+        step(next(batches()))
+
+
+def test_a_generator_gives_the_batches():
+    model, optimizer = make()
+    step = gapless.elastic(limited(lambda b: loss_of(model, b["x"], b["y"])), optimizer=optimizer, model=model)
+    assert len([step(batch) for batch in batches()]) == step.counts.steps == 4
+    assert torch.allclose(weights(model), expected())
+
+
+def test_a_compiled_model():
+    model, optimizer = make()
+    compiled = torch.compile(model, backend="eager")
+    step = gapless.elastic(limited(lambda b: loss_of(compiled, b["x"], b["y"])), optimizer=optimizer, model=compiled)
+    for batch in batches():
+        step(batch)
+    assert torch.allclose(weights(model), expected())
+
+
+def test_ddp_reduces_once_with_the_last_piece():
+    """DDP's no_sync around all pieces but the last, as a module that counts."""
+    model, optimizer = make()
+    synchronised = []
+
+    class Parallel(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.module, self.sync = model, True
+
+        def forward(self, x):
+            synchronised.append(self.sync)
+            return self.module(x)
+
+        def no_sync(self):
+            import contextlib
+
+            @contextlib.contextmanager
+            def without():
+                self.sync = False
+                try:
+                    yield
+                finally:
+                    self.sync = True
+
+            return without()
+
+    parallel = Parallel()
+    step = gapless.elastic(limited(lambda b: loss_of(parallel, b["x"], b["y"])), optimizer=optimizer, model=parallel)
+    step(next(batches()))
+    assert synchronised == [False, False, True]
+
+
+def test_evaluation_with_a_metric_counts_each_sample_once():
+    model, _ = make()
+    seen = []
+
+    def predict(batch):
+        if len(batch["x"]) > 2:
+            raise out_of_memory()
+        seen.append(len(batch["x"]))
+        return model(batch["x"]).detach()
+
+    evaluate = gapless.elastic_evaluation(predict, device="cpu")
+    batch = next(batches())
+    pieces = evaluate(batch)
+    assert sum(seen) == SAMPLES == sum(count for count, _ in pieces)
+    assert torch.allclose(torch.cat([result for _, result in pieces]), model(batch["x"]).detach())
