@@ -3,7 +3,7 @@
 
 import pytest
 from fit_recordings import MIB, READ, Recording, Scripted, answer, outcome, recorded, steps_of  # noqa: F401
-from gapless.fit import question
+from gapless.fit import question, run, sweep
 from gapless.fit.run import Failed, NoAnswer
 
 
@@ -125,7 +125,8 @@ def test_a_script_that_takes_no_other_batch_is_left_to_itself():
 @pytest.mark.parametrize(("low", "high", "fits", "largest", "source", "tried"), [
     (5, 6, 6, 6, "verified", [6]), (5, 6, 5, 5, "verified", [6, 5]), (90, 100, 92, 92, "verified", [100, 95, 92, 93]),
     (90, 100, 94, 93, "verified", [100, 95, 92, 93]), (0, 0, 0, 0, "verified", [1]), (0, 0, 1, 1, "verified", [1]), (1, 1, 0, 0, "verified", [1]),
-    (500, 510, 3, 499, "forecast", [510, 505, 502, 501, 500]), (10, 11, 7, 7, "verified", [11, 10, 5, 7, 8])])
+    (500, 510, 3, 498, "forecast", [510, 505, 502, 501, 500, 499]), (10, 11, 7, 7, "verified", [11, 10, 9, 4, 6, 7]), (6, 6, 5, 5, "verified", [6, 5]),
+    (64, 64, 40, 39, "verified", [64, 63, 31, 47, 39, 43])])
 def test_the_largest_is_proven_downwards(recorded, low, high, fits, largest, source, tried):
     asker, found, asked = Scripted(), answer(recorded), []
 
@@ -150,8 +151,40 @@ def test_the_verdict_is_proven_where_it_is_close(recorded, room, fits, verdict, 
 
 
 def test_what_other_allocators_hold_is_only_known_from_a_run(recorded):
-    asker = Scripted(outcome(recorded), room="400MiB")
-    found = answer(recorded, "")
-    found.largest, found.card, found.allocator = 4, asker.card, "pytorch"
-    asker._judge(found, None)
-    assert asker.runs == 1
+    # The recorded run took 100 MiB of the device.
+    for room, runs in (("150MiB", 1), ("170MiB", 0)):
+        asker = Scripted(outcome(recorded), room=room)
+        found = answer(recorded, "")
+        found.largest, found.card, found.allocator = 4, asker.card, "pytorch"
+        asker._judge(found, None)
+        assert (found.verdict, asker.runs) == ("fits", runs)
+
+
+def test_a_sweep_is_judged_by_the_size_that_the_command_has():
+    swept = sweep.find(("python", "t.py", "--batch-size", "1"))
+    assert swept.values == (1, 2, 3)
+    asker = Scripted(outcome(steps_of(3, 3)), outcome(steps_of(1, 1)), outcome(steps_of(2, 2)))
+    asker.forecast = lambda found, steps: {"most": [1, 1]}
+    asker._prove = lambda found, low, high, fits: None
+    found = asker.measure(swept.command(3), question.SWEPT)
+    asker._sweep(found, swept)
+    assert [one["value"] for one in found.sweep] == [1, 2, 3]
+    assert found.own == 1
+    assert found.peak.bytes == question._needed(steps_of(1, 1)).bytes
+    assert found.measured.run.steps[0].samples == 1
+
+
+def test_what_was_held_is_that_of_steps_before_the_first_probe(recorded):
+    assert question.own_reserved(recorded) is None
+    for number, (_, _, facts) in enumerate(mark for mark in recorded.marks if mark[1] == "step"):
+        facts["reserved"] = (50 + 10 * number) * MIB
+    # The fifth step is one of eight samples.
+    assert question.own_reserved(recorded) == 80 * MIB
+
+
+def test_our_frames_are_left_out_of_a_failure():
+    said = run._without_ours(["Traceback (most recent call last):", '  File "t.py", line 5, in <module>', "    model(x)", "    ^^^^^^^^",
+                              '  File "/x/gapless/fit/inside/observer.py", line 133, in call', "    return run(module, *args, **kwargs)", "           ^^^",
+                              '  File "torch/nn.py", line 1, in f', "    return g()", "RuntimeError: shapes"])
+    assert said == ["Traceback (most recent call last):", '  File "t.py", line 5, in <module>', "    model(x)", "    ^^^^^^^^",
+                    '  File "torch/nn.py", line 1, in f', "    return g()", "RuntimeError: shapes"]

@@ -4,7 +4,7 @@
 import json
 
 import pytest
-from fit_recordings import MIB, READ, answer, recorded  # noqa: F401
+from fit_recordings import MIB, READ, Recording, answer, recorded  # noqa: F401
 from gapless.cli import main
 from gapless.fit import cards, drawing, levers, text
 
@@ -65,3 +65,25 @@ def test_drawings_are_of_all_phases(recorded):
     assert "evaluation" in over_time
     assert over_time.count("<rect") > len(recorded.steps)
     assert "optimizer state" in apart
+
+
+@pytest.mark.parametrize(("most", "said"), [(None, ("(lengths 8 to 16)", "with the longest examples")),
+                                            (32, ("(with a length of 32; the data has lengths 8 to 16)", "with examples of 32"))])
+def test_the_length_that_was_reckoned_with_is_said(recorded, most, said):
+    found = answer(recorded, "fits")
+    recorded.facts["lengths"] = {"read": 4, "of": 4, "least": 8, "most": 16, "counts": [[8, 2], [16, 2]]}
+    found.longest, found.max_len = found.peak, most
+    lines = dict(text.sections(text.as_data(found, ["x"]))[0].lines)
+    assert said[0] in lines["longest examples"]
+    assert said[1] in lines["largest that fits"]
+
+
+@pytest.mark.parametrize(("times", "unit", "weights"), [(1, "MiB", "4.0"), (64, "GiB", "0.25")])
+def test_small_peaks_are_told_in_mebibytes(times, unit, weights):
+    one = Recording()
+    one.make(times * 4 * MIB, "weights")
+    for samples in (4 * times, 4 * times):
+        one.step(samples)
+    table = text.sections(text.as_data(answer(one.run(batch=4 * times)), ["x"]))[1].table
+    assert table.columns[-1] == f"at the peak, {unit}, in"
+    assert table.rows[0][0] == weights

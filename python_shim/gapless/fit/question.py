@@ -17,7 +17,7 @@ _SAME = 0.005
 _LARGE = 4096  # read as a length: more than a row has in most programs, few enough for a loop
 # Where the command sets the size: the script's own batches, one of them of the longest examples, and no probes.
 SWEPT = {"sizes": ["own", "own", "longest"]}
-_PROOFS = 5  # runs that look for the largest micro-batch, at most
+_PROOFS = 6  # runs that look for the largest micro-batch, at most
 
 
 @dataclasses.dataclass
@@ -33,6 +33,7 @@ class Answer:
     own: int = 0  # samples of a micro-batch, as the program has it; 0: not known
     accumulation: int = 1
     longest: Peak | None = None  # with the longest examples
+    max_len: int | None = None  # the length that the longest examples were given; None: their own
     evaluation: Peak | None = None
     largest: int | None = None  # micro-batch that fits; 0: not even one sample
     largest_from: str = ""  # verified, forecast
@@ -98,7 +99,7 @@ class Asker:
         found = Answer("", "", self.card, self.settings.allocator, outcome, _needed(seen), own_batch(seen),
                        seen.raw["accumulation"] or 1)
         found.evaluation = seen.peak(phase="evaluation")
-        found.longest = self._of_longest(seen)
+        found.longest, found.max_len = self._of_longest(seen), self.settings.max_len
         found.reads = [one for one in seen.raw["reads"] if one["shape"]]
         if found.reads:
             found.verdict, found.why = "could not tell", "shapes depend on values that are on the device"
@@ -185,7 +186,7 @@ class Asker:
 
     def _prove(self, found: Answer, low: int, high: int, fits: Callable[[int], bool]) -> None:
         """Runs the largest size that the forecast allows; if it fails, smaller ones, until one fits and the one after the next does not."""
-        best, fails, size = 0, 0, max(high, 1)  # 0: none known
+        best, fails, size, one_less = 0, 0, max(high, 1), False  # 0: none known
         for _ in range(_PROOFS):
             try:
                 did = fits(size)
@@ -195,9 +196,12 @@ class Asker:
             best, fails = (size, fails) if did else (best, size)
             if best and (not fails or fails - best <= 2):
                 break
-            # Between what ran, or what the forecast is sure of, and what failed.
-            sure = best or (low if not fails or low < fails else 0)
-            size = (sure + fails) // 2 if sure < fails - 1 else fails - 1
+            # Between what ran, or what the forecast is sure of, and what failed. Where it was sure of too much, it was most often by one.
+            sure = best or (low if low < fails else 0)
+            if sure or one_less:
+                size = (sure + fails) // 2 if sure < fails - 1 else fails - 1
+            else:
+                size, one_less = fails - 1, True
             if size == 0:
                 break
         if best or fails == 1:
@@ -211,19 +215,19 @@ class Asker:
     # ---- a size that the command takes
 
     def _sweep(self, found: Answer, sweep: "sweeps.Sweep") -> None:
-        outcomes: dict[int, Run] = {sweep.values[-1]: found.measured.run}
+        outcomes: dict[int, Outcome] = {sweep.values[-1]: found.measured}
         for value in sweep.values[:-1]:
-            outcomes[value] = self.run(self.roomy, SWEPT, f"measuring {sweep.name} = {value}", sweep.command(value)).run
+            outcomes[value] = self.run(self.roomy, SWEPT, f"measuring {sweep.name} = {value}", sweep.command(value))
         pairs = []
         for value in sorted(outcomes):
-            step = _steady(outcomes[value])
-            peak = _needed(outcomes[value])
+            step = _steady(outcomes[value].run)
+            peak = _needed(outcomes[value].run)
             found.sweep.append({"name": sweep.name, "value": value, "peak": peak.bytes, "fits": peak.bytes <= self.card.usable})
             if step is not None:
-                pairs.append(outcomes[value].to_replay(step) | {"units": value})
+                pairs.append(outcomes[value].run.to_replay(step) | {"units": value})
         found.own = sweep.own or sweep.values[-1]
-        if sweep.own in outcomes:
-            found.peak = _needed(outcomes[sweep.own])
+        own = found.measured = outcomes[found.own]
+        found.peak, found.longest, found.evaluation = _needed(own.run), self._of_longest(own.run), own.run.peak(phase="evaluation")
         if len(pairs) < 2:
             found.notes.append(f"the largest {sweep.name} is not known: two values that differ are needed (--sweep {sweep.name}=2,4)")
             return
@@ -242,6 +246,11 @@ class Asker:
                                "run with 1 TiB, the verdict is of a run on the card")
         if needed > room and not asked:
             found.verdict, found.why = "does not fit", f"it holds {needed / 2**30:.2f} GiB at its peak ({found.peak.phase}), {room / 2**30:.2f} GiB are to be had"
+            return
+        held = found.measured.run.raw["reserved_peak"]
+        if held + _PAGES <= room and not asked:
+            # Whoever the allocator is: with this much it has been served, larger batches too.
+            found.verdict, found.why = "fits", f"with room for everything it took {held / 2**30:.2f} GiB of the device at most, {room / 2**30:.2f} GiB are to be had"
             return
         # How much more than what is live is taken, only gapless bounds.
         proven = found.allocator == "gapless" and found.largest_from == "verified" and found.own and found.largest >= found.own and needed * _SLACK + _PAGES <= room
@@ -267,19 +276,33 @@ def own_batch(seen: Run) -> int:
     return sizes.pop() if len(sizes) == 1 else 0
 
 
-def _needed(seen: Run) -> Peak:
-    """The highest point of what the program does by itself: probes with larger batches are left out."""
+def _probes(seen: Run) -> list[Step]:
+    """Steps with larger batches than the program's own."""
     own = own_batch(seen)
-    left_out = [step for step in seen.steps if own and step.most > own]
+    return [step for step in seen.steps if own and step.most > own]
+
+
+def own_peak(seen: Run, phase: str | None = None) -> Peak | None:
+    """The highest point of what the program does by itself, or of one of its phases: probes with larger batches are left out."""
     spans, begin = [], 0
-    for step in left_out:
+    for step in _probes(seen):
         spans.append((begin, step.begin))
         begin = step.end
     spans.append((begin, len(seen.live)))
-    peaks = [peak for first, last in spans if first < last and (peak := seen.peak(first, last)) is not None]
-    if not peaks:
+    peaks = [peak for first, last in spans if first < last and (peak := seen.peak(first, last, phase)) is not None]
+    return max(peaks, key=lambda peak: peak.bytes, default=None)
+
+
+def own_reserved(seen: Run) -> int | None:
+    """The most bytes that the allocator had from the device in steps of the program's own batch, before the first probe."""
+    first = min((step.number for step in _probes(seen)), default=len(seen.steps) + 1)
+    return max((facts["reserved"] for _, kind, facts in seen.marks if kind == "step" and facts["number"] < first and "reserved" in facts), default=None)
+
+
+def _needed(seen: Run) -> Peak:
+    if (peak := own_peak(seen)) is None:
         raise NoAnswer("nothing was allocated on the device")
-    return max(peaks, key=lambda peak: peak.bytes)
+    return peak
 
 
 def _usable(step: Step) -> bool:

@@ -135,8 +135,21 @@ def _wait(child, progress: pathlib.Path, timeout: float, tell) -> None:
                            "waits for one never ends")
 
 
+def _without_ours(lines: list[str]) -> list[str]:
+    """Of a traceback: our frames, which stand between all calls of modules, tell nobody anything."""
+    kept, ours = [], False
+    for line in lines:
+        if line.startswith('  File "'):
+            ours = "/gapless/fit/inside/" in line
+        elif not line.startswith("    "):
+            ours = False
+        if not ours:
+            kept.append(line)
+    return kept
+
+
 def _why(settings: Settings, code: int, raw: dict | None, text: str) -> str:
-    tail = "\n".join("    " + line for line in text.strip().splitlines()[-15:])
+    tail = "\n".join("    " + line for line in _without_ours(text.strip().splitlines())[-25:])
     said = f"; the last it said:\n{tail}" if tail else ""
     if "HF_HUB_OFFLINE" not in os.environ and re.search(r"HF_HUB_OFFLINE|OfflineMode|offline mode|in the cached files", text):
         said += "\nfit runs without the network; HF_HUB_OFFLINE=0 gapless fit ... lets the script load what it needs from the hub"

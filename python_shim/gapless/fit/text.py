@@ -2,7 +2,7 @@
 """An answer as data for JSON, and as sections for a terminal."""
 
 from ..report.sections import Section, Table
-from .question import Answer
+from .question import Answer, own_peak, own_reserved
 from .steps import CATEGORIES, TITLES, Peak
 
 GIB = 1 << 30
@@ -25,9 +25,9 @@ def as_data(found: Answer, command: list[str]) -> dict:
     return {"fit": {
         "verdict": found.verdict, "why": found.why, "command": command,
         "device": {"name": found.card.name, "capacity": found.card.capacity, "usable": found.card.usable, "source": found.card.source},
-        "allocator": found.allocator, "peak": _peak(found.peak), "reserved_peak": run.raw["reserved_peak"],
-        "phases": {name: _peak(run.peak(phase=name)) for name in ("forward", "backward", "optimizer", "evaluation")},
-        "longest": _peak(found.longest), "evaluation": _peak(found.evaluation),
+        "allocator": found.allocator, "peak": _peak(found.peak), "reserved_peak": run.raw["reserved_peak"], "own_reserved": own_reserved(run),
+        "phases": {name: _peak(own_peak(run, name)) for name in ("forward", "backward", "optimizer", "evaluation")},
+        "longest": _peak(found.longest), "max_len": found.max_len, "evaluation": _peak(found.evaluation),
         "lengths": {key: lengths[key] for key in ("read", "of", "least", "most")} if lengths else None,
         "micro_batch": {"own": found.own, "accumulation": found.accumulation, "largest": found.largest, "from": found.largest_from,
                         "confidence": found.confidence, "forecast": found.forecast},
@@ -63,17 +63,20 @@ def _verdict(fit: dict) -> Section:
     peak, device, micro = fit["peak"], fit["device"], fit["micro_batch"]
     title = {"fits": "FITS", "does not fit": "DOES NOT FIT", "could not tell": "COULD NOT TELL"}[fit["verdict"]]
     lines = [("why", fit["why"]), ("card", f"{device['name']}: {gib(device['usable'])} for the allocator"),
-             ("peak, live", f"{gib(peak['bytes'])} in {peak['phase']}, step {peak['step']}"),
-             ("peak, physical", f"at most {gib(fit['reserved_peak'])} on {fit['allocator']}, probes of other sizes included")]
+             ("peak, live", f"{gib(peak['bytes'])} in {peak['phase']}, step {peak['step']}")]
+    if fit["own_reserved"]:
+        lines.append(("peak, physical", f"{gib(fit['own_reserved'])} on {fit['allocator']}, in training"))
     if fit["longest"]:
-        lines.append(("longest examples", f"{gib(fit['longest']['bytes'])} in {fit['longest']['phase']} (lengths {fit['lengths']['least']} to "
-                                          f"{fit['lengths']['most']})"))
+        own = f"lengths {fit['lengths']['least']} to {fit['lengths']['most']}"
+        said = f"with a length of {fit['max_len']}; the data has {own}" if fit["max_len"] else own
+        lines.append(("longest examples", f"{gib(fit['longest']['bytes'])} in {fit['longest']['phase']} ({said})"))
     if micro["own"]:
         accumulated = f", {micro['accumulation']} times before each step" if micro["accumulation"] > 1 else ""
         lines.append(("micro-batch", f"{micro['own']} samples{accumulated}"))
     if micro["largest"] is not None:
         sure = "verified by a run" if micro["from"] == "verified" else f"forecast, confidence {micro['confidence']:.0%}"
-        longest = ", with the longest examples" if fit["longest"] and fit["lengths"]["least"] != fit["lengths"]["most"] else ""
+        varies = fit["longest"] and (fit["max_len"] or fit["lengths"]["least"] != fit["lengths"]["most"])
+        longest = f", with examples of {fit['max_len']}" if varies and fit["max_len"] else ", with the longest examples" if varies else ""
         lines.append(("largest that fits", f"{micro['largest'] or 'none, not even 1'} ({sure}{longest})"))
     evaluation = fit["evaluation"]
     lines.append(("evaluation", gib(evaluation["bytes"]) if evaluation else "none seen"))
@@ -82,7 +85,7 @@ def _verdict(fit: dict) -> Section:
 
 def _phases(fit: dict) -> Section:
     found = {name: peak for name, peak in fit["phases"].items() if peak}
-    columns = [*found, "at the peak, GiB, in"]
-    rows = [[*(f"{peak['parts'][one] / GIB:.2f}" for peak in found.values()), TITLES[one]] for one in CATEGORIES]
-    rows.append([*(f"{peak['bytes'] / GIB:.2f}" for peak in found.values()), "all"])
-    return Section("what is in it (all batch sizes that were tried)", [], Table(columns, rows))
+    unit, name, digits = (GIB, "GiB", 2) if max((peak["bytes"] for peak in found.values()), default=0) >= GIB else (1 << 20, "MiB", 1)
+    rows = [[*(f"{peak['parts'][one] / unit:,.{digits}f}" for peak in found.values()), TITLES[one]] for one in CATEGORIES]
+    rows.append([*(f"{peak['bytes'] / unit:,.{digits}f}" for peak in found.values()), "all"])
+    return Section("what is in it, at its own batch size", [], Table([*found, f"at the peak, {name}, in"], rows))

@@ -95,3 +95,25 @@ def test_sizes_that_are_read_from_the_device_are_named():
     assert "values" in found.why
     line = next(number for number, text in enumerate((SCRIPTS / "counted.py").read_text(encoding="utf-8").splitlines(), 1) if ".item()" in text)
     assert [(pathlib.Path(one["file"]).name, one["line"]) for one in found.reads] == [("counted.py", line)]
+
+
+@pytest.mark.skipif(not FULL, reason="GAPLESS_TEST_FULL=1")
+@pytest.mark.parametrize("allocator", ["pytorch", "expandable"])
+def test_full_longer_examples_than_the_data_has_on_another_allocator(allocator):
+    found = question.Asker(settings("variable", max_len=700, allocator=allocator), size(1 << 31)).answer()
+    assert found.lengths["most"] == 480
+    assert max(step.width for step in found.measured.run.steps) == 700
+    assert found.longest.bytes == found.peak.bytes
+    assert question.own_reserved(found.measured.run) >= found.peak.bytes
+    assert found.verdict == "fits"
+    assert found.largest_from == "verified"
+
+
+@pytest.mark.skipif(not FULL, reason="GAPLESS_TEST_FULL=1")
+def test_full_a_size_of_the_command(capsys):
+    script = [sys.executable, str(SCRIPTS / "gpt2_loop.py"), "--batch-size", "{batch}"]
+    assert main(["fit", "--device", "700MiB", "--sweep", "batch=2,4,8", "--levers", "never", "--json", "--", *script]) == 1
+    fit = json.loads(capsys.readouterr().out)["fit"]
+    assert [(one["value"], one["fits"]) for one in fit["sweep"]] == [(2, True), (4, True), (8, False)]
+    assert (fit["micro_batch"]["own"], fit["micro_batch"]["largest"], fit["micro_batch"]["from"]) == (8, 4, "verified")
+    assert fit["verdict"] == "does not fit"

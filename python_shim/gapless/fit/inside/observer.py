@@ -206,7 +206,7 @@ class Observer:
             return
         self.steps += 1
         self.recorder.look_up_owners(self.optimizers, whole=False)
-        self.recorder.mark("step", number=self.steps)
+        self.recorder.mark("step", number=self.steps, reserved=self.recorder.reserved())
         self.progress(f"step {self.steps}")
         if self.enough():
             self.finish("enough")

@@ -38,6 +38,10 @@ class Recorder:
             allocated, freed = self._place()
             self.marks.append([allocated - self._begin[0], freed - self._begin[1], kind, facts])
 
+    def reserved(self) -> int:
+        """The most bytes that the allocator had from the device until now."""
+        return torch.cuda.max_memory_reserved() if self.started else 0
+
     def _oom(self, device, wanted, total, free) -> None:
         self.ooms.append({"device": device, "wanted": wanted, "total": total, "free": free,
                           "live": torch.cuda.memory_allocated(device)})
@@ -79,7 +83,6 @@ class Recorder:
         while lookup is not None:
             owner |= {live[address]: category for address, category in lookup[2].items() if address in live}
             lookup = next(lookups, None)
-        reserved = torch.cuda.memory_stats().get("reserved_bytes.all.peak", 0)
         # A full history has dropped its beginning: marks and blocks no longer belong to it.
-        return {"events": events, "dropped": len(trace) >= _MOST_EVENTS, "marks": self.marks, "owners": owner, "ooms": self.ooms, "reserved_peak": reserved,
+        return {"events": events, "dropped": len(trace) >= _MOST_EVENTS, "marks": self.marks, "owners": owner, "ooms": self.ooms, "reserved_peak": self.reserved(),
                 "live_peak": torch.cuda.max_memory_allocated(), "pid": os.getpid()}
