@@ -45,7 +45,7 @@ def facts(text: str, name: str) -> dict:
     for key, value in given:
         found["alloc_" + key] = {"True": True, "False": False}.get(value, _number(value))
     # Keys of gapless's own are PyTorch's business only where gapless does not serve.
-    unknown = [key for key, _ in given if key not in KEYS and not key.startswith("gapless_")]
+    unknown = [key for key, _ in given if key.partition("=")[0] not in KEYS and not key.startswith("gapless_")]
     if unknown:
         found["alloc_unknown"] = unknown[0]
         near = difflib.get_close_matches(unknown[0], KEYS, 1)
@@ -59,7 +59,8 @@ def facts(text: str, name: str) -> dict:
             found["alloc_bad_division"] = wrong[0] if wrong else None
             found["alloc_rounds"] = not wrong and any(one > 1 for one in _divisions(value))
     if any(not value for _, value in given):
-        found["alloc_no_value"] = next(key for key, value in given if not value)
+        key = next(key for key, value in given if not value)
+        found |= {"alloc_no_value": key, "alloc_with_value": key.replace("=", ":", 1) if "=" in key else key + ":VALUE"}
     return found
 
 

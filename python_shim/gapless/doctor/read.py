@@ -68,6 +68,8 @@ def _json(text: str) -> Content:
     except json.JSONDecodeError as error:
         line = text.splitlines()[error.lineno - 1].strip() if error.lineno <= len(text.splitlines()) else "the end of the file"
         raise NotReadable(f"line {error.lineno}, column {error.colno}: {error.msg}, at: {line[:80]}") from error
+    except NotReadable:
+        raise
     except ValueError as error:
         raise NotReadable(f"a number in it cannot be read: {str(error).partition(';')[0]}") from error
 
@@ -94,6 +96,8 @@ def _yaml(text: str) -> Content:
         raise NotReadable(f"{where}{error.problem or error.context}{hint}") from error
     except yaml.YAMLError as error:
         raise NotReadable(str(error)) from error
+    except NotReadable:
+        raise
     except ValueError as error:
         raise NotReadable(f"a value in it cannot be read: {str(error).partition(';')[0]}") from error
     except RecursionError as error:
