@@ -85,3 +85,7 @@ def test_a_signal_to_end_ends_the_program_too(monkeypatch):
         main(["fit", "--device", "40MiB", "--quiet", "--", "python", "t.py"])
     assert ended.value.code == 128 + signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_script_without_its_python_is_answered_with_it():
+    assert "python train.py --lr 1" in run._why(Settings(("train.py", "--lr", "1")), 127, None, "")

@@ -4,9 +4,10 @@
 import json
 
 import pytest
-from fit_recordings import MIB, READ, Recording, answer, recorded  # noqa: F401
+from fit_recordings import MIB, READ, Recording, Scripted, answer, recorded  # noqa: F401
 from gapless.cli import main
 from gapless.fit import cards, drawing, levers, text
+from gapless.fit.run import Outcome
 
 
 def test_levers_say_how_and_where_from(recorded):
@@ -87,3 +88,26 @@ def test_small_peaks_are_told_in_mebibytes(times, unit, weights):
     table = text.sections(text.as_data(answer(one.run(batch=4 * times)), ["x"]))[1].table
     assert table.columns[-1] == f"at the peak, {unit}, in"
     assert table.rows[0][0] == weights
+
+
+def test_a_file_of_an_older_version_is_shown(recorded, tmp_path, capsys):
+    data = text.as_data(answer(recorded), ["x"])
+    for name in ("max_len", "own_reserved"):
+        del data["fit"][name]
+    path = tmp_path / "fit.json"
+    path.write_text(json.dumps(data))
+    assert main(["report", str(path)]) == 0
+    assert "DOES NOT FIT" in capsys.readouterr().out
+
+
+def test_a_lever_whose_peak_is_the_evaluation_says_so(recorded):
+    evaluates = Recording()
+    evaluates.make(4 * MIB, "weights")
+    evaluates.step(4)
+    evaluates.evaluate(60 * MIB)
+    found = answer(recorded)
+    recorded.facts |= {"trainer": True, "arguments": {"bf16": True}}
+    said = levers.find(found, Scripted(Outcome(evaluates.run(), found.card, True, 1.0)))
+    lever = next(one for one in said if one["lever"] == "gradient checkpointing")
+    assert lever["peak"] == 72 * MIB
+    assert lever["note"].startswith("what is left is the evaluation's peak")

@@ -59,11 +59,13 @@ def _run(found: Answer, asker: Asker) -> list[dict]:
 
     def measured(name: str, change: dict, how: str, note: str = "", **more) -> None:
         try:
-            peak = _needed(asker.run(asker.roomy, {**plan, "arguments": change, **more}, f"lever: {name}").run).bytes
+            peak = _needed(asker.run(asker.roomy, {**plan, "arguments": change, **more}, f"lever: {name}").run)
         except NoAnswer as error:
             levers.append(_lever(name, None, room, "run", how, f"it did not run: {str(error).splitlines()[0]}"))
             return
-        levers.append(_lever(name, peak, room, "run", how, note))
+        if peak.phase == "evaluation":
+            note = "; ".join(filter(None, ("what is left is the evaluation's peak, which has a lever of its own", note)))
+        levers.append(_lever(name, peak.bytes, room, "run", how, note))
 
     if not arguments.get("gradient_checkpointing"):
         measured("gradient checkpointing", {"gradient_checkpointing": True}, "gradient_checkpointing=True",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from . import sweep as sweeps
 from .cards import Card
 from .run import ROOMY, Failed, NoAnswer, Outcome, Settings, ask, run
-from .steps import Peak, Run, Step
+from .steps import Peak, Run, Step, gib
 
 MIB = 1 << 20
 # Physical memory comes in pages of 2 MiB; gapless keeps up to this share above what is live (docs/options.md, slack).
@@ -139,8 +139,8 @@ class Asker:
             less = there < (1 - _SAME) * here and len(other.steps) >= len(found.measured.run.steps)
             if less or there > (1 + _SAME) * here:
                 found.verdict = "could not tell"
-                found.why = (f"the peak depends on values that are on the device: {here / 2**30:.2f} GiB if they are 0, "
-                             f"{there / 2**30:.2f} GiB if they are {answer}")
+                found.why = (f"the peak depends on values that are on the device: {gib(here)} if they are 0, "
+                             f"{gib(there)} if they are {answer}")
                 return
 
     def _of_longest(self, seen: Run) -> Peak | None:
@@ -245,12 +245,12 @@ class Asker:
             found.notes.append("the program asks how much memory there is (torch.cuda.mem_get_info, device_map=\"auto\"): the figures are of a "
                                "run with 1 TiB, the verdict is of a run on the card")
         if needed > room and not asked:
-            found.verdict, found.why = "does not fit", f"it holds {needed / 2**30:.2f} GiB at its peak ({found.peak.phase}), {room / 2**30:.2f} GiB are to be had"
+            found.verdict, found.why = "does not fit", f"it holds {gib(needed)} at its peak ({found.peak.phase}), {gib(room)} are to be had"
             return
         held = found.measured.run.raw["reserved_peak"]
         if held + _PAGES <= room and not asked:
             # Whoever the allocator is: with this much it has been served, larger batches too.
-            found.verdict, found.why = "fits", f"with room for everything it took {held / 2**30:.2f} GiB of the device at most, {room / 2**30:.2f} GiB are to be had"
+            found.verdict, found.why = "fits", f"with room for everything it took {gib(held)} of the device at most, {gib(room)} are to be had"
             return
         # How much more than what is live is taken, only gapless bounds.
         proven = found.allocator == "gapless" and found.largest_from == "verified" and found.own and found.largest >= found.own and needed * _SLACK + _PAGES <= room

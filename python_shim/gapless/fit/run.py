@@ -157,6 +157,8 @@ def _why(settings: Settings, code: int, raw: dict | None, text: str) -> str:
         return ("it ended without using CUDA through PyTorch, or its Python does not look at PYTHONPATH (python -I, -E or -S)" + said)
     if raw is not None and code == 0:
         return f"it ended without a training step (no optimizer's step() was called){said}"
+    if code in (126, 127) and settings.command[0].endswith(".py"):
+        return f"{settings.command[0]} cannot be run; gapless fit ... -- python {' '.join(settings.command)} may be what was meant"
     if code in (126, 127):
         return f"{settings.command[0]} cannot be run{said}"
     when = f"after {raw['steps']} training steps" if raw is not None and raw["steps"] else "before its first training step ended"

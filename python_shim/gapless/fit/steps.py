@@ -8,6 +8,13 @@ CATEGORIES = ("weights", "gradients", "optimizer", "activations", "workspaces", 
 TITLES = {"weights": "weights and buffers", "gradients": "gradients", "optimizer": "optimizer state", "activations": "activations",
           "workspaces": "workspaces, temporaries", "other": "batches and other"}
 
+GIB = 1 << 30
+
+
+def gib(size: float) -> str:
+    """Bytes for a reader."""
+    return f"{size / GIB:,.2f} GiB" if size >= GIB else f"{size / (1 << 20):,.1f} MiB"
+
 
 @dataclasses.dataclass(frozen=True)
 class Phase:

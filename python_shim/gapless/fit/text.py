@@ -3,15 +3,10 @@
 
 from ..report.sections import Section, Table
 from .question import Answer, own_peak, own_reserved
-from .steps import CATEGORIES, TITLES, Peak
+from .steps import CATEGORIES, GIB, TITLES, Peak, gib
 
-GIB = 1 << 30
 _ADVICE = ("on the simulated device values are zeros. Choose the sizes on the host (from the data set, or a fixed capacity), or run gapless "
            "fit on a variant of the script that does")
-
-
-def gib(size: float) -> str:
-    return f"{size / GIB:.2f} GiB" if size >= GIB / 10 else f"{size / (1 << 20):.1f} MiB"
 
 
 def _peak(peak: Peak | None) -> dict | None:
@@ -64,19 +59,19 @@ def _verdict(fit: dict) -> Section:
     title = {"fits": "FITS", "does not fit": "DOES NOT FIT", "could not tell": "COULD NOT TELL"}[fit["verdict"]]
     lines = [("why", fit["why"]), ("card", f"{device['name']}: {gib(device['usable'])} for the allocator"),
              ("peak, live", f"{gib(peak['bytes'])} in {peak['phase']}, step {peak['step']}")]
-    if fit["own_reserved"]:
+    if fit.get("own_reserved"):
         lines.append(("peak, physical", f"{gib(fit['own_reserved'])} on {fit['allocator']}, in training"))
     if fit["longest"]:
         own = f"lengths {fit['lengths']['least']} to {fit['lengths']['most']}"
-        said = f"with a length of {fit['max_len']}; the data has {own}" if fit["max_len"] else own
+        said = f"with a length of {fit['max_len']}; the data has {own}" if fit.get("max_len") else own
         lines.append(("longest examples", f"{gib(fit['longest']['bytes'])} in {fit['longest']['phase']} ({said})"))
     if micro["own"]:
         accumulated = f", {micro['accumulation']} times before each step" if micro["accumulation"] > 1 else ""
         lines.append(("micro-batch", f"{micro['own']} samples{accumulated}"))
     if micro["largest"] is not None:
         sure = "verified by a run" if micro["from"] == "verified" else f"forecast, confidence {micro['confidence']:.0%}"
-        varies = fit["longest"] and (fit["max_len"] or fit["lengths"]["least"] != fit["lengths"]["most"])
-        longest = f", with examples of {fit['max_len']}" if varies and fit["max_len"] else ", with the longest examples" if varies else ""
+        varies = fit["longest"] and (fit.get("max_len") or fit["lengths"]["least"] != fit["lengths"]["most"])
+        longest = f", with examples of {fit['max_len']}" if varies and fit.get("max_len") else ", with the longest examples" if varies else ""
         lines.append(("largest that fits", f"{micro['largest'] or 'none, not even 1'} ({sure}{longest})"))
     evaluation = fit["evaluation"]
     lines.append(("evaluation", gib(evaluation["bytes"]) if evaluation else "none seen"))
