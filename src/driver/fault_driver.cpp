@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "driver/fault_driver.hpp"
 
+#include <iterator>
+
 namespace gapless::driver {
 
 void FaultDriver::add(Rule rule) {
@@ -54,17 +56,44 @@ Result FaultDriver::before(Call call) {
   return rule == nullptr ? Result::ok : rule->error;
 }
 
+// Whether some of [base, base + bytes) went with a call that failed. Now it is told.
+bool FaultDriver::take_gone(Address base, std::size_t bytes) {
+  auto it = gone_.lower_bound(base);
+  if (it != gone_.begin() && std::prev(it)->first + std::prev(it)->second > base) --it;
+  bool any = false;
+  while (it != gone_.end() && it->first < base + bytes) {
+    const Address start = it->first;
+    const Address end = start + it->second;
+    any = true;
+    it = gone_.erase(it);
+    if (start < base) gone_[start] = base - start;
+    if (end > base + bytes) it = gone_.emplace(base + bytes, end - base - bytes).first;
+  }
+  return any;
+}
+
+Result FaultDriver::map(Address base, std::size_t bytes, Handle handle) {
+  const Result result = ForwardingDriver::map(base, bytes, handle);
+  const std::lock_guard lock(mutex_);
+  if (result == Result::ok) take_gone(base, bytes);
+  return result;
+}
+
 Result FaultDriver::unmap(Address base, std::size_t bytes) {
   std::unique_lock lock(mutex_);
   const Rule* rule = fire(Call::unmap);
   if (rule == nullptr) {
+    if (!gone_.empty() && take_gone(base, bytes)) return Result::invalid_value;
     lock.unlock();
     return next().unmap(base, bytes);
   }
   const std::size_t partial = rule->partial_bytes;
   const Result error = rule->error;
   lock.unlock();
-  if (partial != 0 && partial < bytes) (void)next().unmap(base, partial);
+  if (partial != 0 && partial < bytes && next().unmap(base, partial) == Result::ok) {
+    lock.lock();
+    gone_[base] = partial;
+  }
   return error;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <vector>
@@ -22,7 +23,8 @@ class FaultDriver final : public ForwardingDriver {
     std::uint64_t fail = 1;    // then this many fail; UINT64_MAX: all that follow
     Result error = Result::out_of_memory;
     // A call over a range (unmap, set_access) does this many bytes of it before it fails: partial success, as a driver
-    // may leave a batch. 0: nothing, which is what the contract promises.
+    // may leave a batch. 0: nothing, which is what the contract promises. Whoever then unmaps what has gone is told so
+    // by invalid_value, as by a driver, and breaks no rule: he cannot know (docs/driver_contract.md, Calls).
     std::size_t partial_bytes = 0;
   };
 
@@ -33,6 +35,7 @@ class FaultDriver final : public ForwardingDriver {
   std::uint64_t memory_calls() const;
   std::uint64_t injected() const;
 
+  Result map(Address base, std::size_t bytes, Handle handle) override;
   Result unmap(Address base, std::size_t bytes) override;
   Result set_access(Address base, std::size_t bytes, std::span<const int> devices) override;
 
@@ -41,11 +44,13 @@ class FaultDriver final : public ForwardingDriver {
 
  private:
   const Rule* fire(Call call);  // under the lock; counts the call
+  bool take_gone(Address base, std::size_t bytes);
 
   mutable std::mutex mutex_;
   std::vector<Rule> rules_;
   std::array<std::uint64_t, kCalls> counts_{};
   std::uint64_t injected_ = 0;
+  std::map<Address, std::size_t> gone_;  // unmapped by a call that failed; nobody was told yet
 };
 
 }  // namespace gapless::driver

@@ -106,8 +106,12 @@ TEST_F(Decorators, FaultCanLeaveABatchHalfDone) {
   fault.add(rule);
   EXPECT_EQ(fault.unmap(base, 2 * kGranule), Result::unknown);
   EXPECT_EQ(machine_.physical_bytes(0), kGranule) << "the first mapping is gone, the second is not";
+  EXPECT_EQ(fault.unmap(base, kGranule), Result::invalid_value) << "so the caller is told";
+  EXPECT_EQ(machine_.violation_count(), 0u) << "who could not know";
   EXPECT_EQ(fault.unmap(base + kGranule, kGranule), Result::ok);
   EXPECT_EQ(machine_.physical_bytes(0), 0u);
+  EXPECT_EQ(fault.unmap(base, kGranule), Result::invalid_value);
+  EXPECT_EQ(machine_.violation_count(), 1u) << "who was told";
 }
 
 TEST_F(Decorators, TraceCountsAndLogs) {
