@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// STR, EVT, ERR.
+// STR, EVT, ERR, HOST.
+#include <functional>
+
 #include "contract/world.hpp"
 
 namespace gapless::contract {
@@ -12,6 +14,35 @@ void two_devices(driver::sim::Config& config) {
 void record_on(World& w, int device) {
   const Event event = w.event(0);
   (void)w.driver.event_record(device, event, w.stream(true, device));
+}
+
+// A kernel on a stream of `on_device`, while device 0 is current.
+void launch_on_a_stream_of(World& w, int on_device) {
+  driver::sim::Operation kernel;
+  kernel.name = "kernel";
+  kernel.kernel = true;
+  (void)w.machine.submit(0, w.stream(true, on_device), kernel);
+}
+
+void in_a_host_function(World& w, const std::function<void()>& does) {
+  const Stream stream = w.stream();
+  driver::sim::Operation host_function;
+  host_function.name = "host function";
+  host_function.body = does;
+  host_function.host_function = true;
+  (void)w.machine.submit(0, stream, host_function);
+  (void)w.driver.stream_synchronize(0, stream);
+}
+
+// Every call that work or memory of a device that failed could be used by.
+void after_an_error(World& w, void (*does)(World&, Address base, Handle handle, Stream stream, Event event)) {
+  const Address base = w.reserve(2);
+  const Handle handle = w.create();
+  w.map(base, handle);
+  const Stream stream = w.stream();
+  const Event event = w.event();
+  w.machine.poison(0, Result::illegal_address);
+  does(w, base, handle, stream, event);
 }
 
 }  // namespace
@@ -59,6 +90,44 @@ std::vector<Case> stream_rules() {
          (void)w.driver.device_synchronize(0);
        },
        [](World& w) { (void)w.driver.device_synchronize(0); }},
+      {"ERR-1",
+       [](World& w) {
+         after_an_error(
+             w, [](World& world, Address base, Handle, Stream, Event) { (void)world.driver.unmap(base, kGranule); });
+       },
+       [](World& w) { (void)w.driver.unmap(w.mapped(), kGranule); }, nullptr, "Unmap"},
+      {"ERR-1",
+       [](World& w) {
+         after_an_error(w, [](World& world, Address base, Handle handle, Stream, Event) {
+           (void)world.driver.map(base + kGranule, kGranule, handle);
+         });
+       },
+       [](World& w) { w.mapped(); }, nullptr, "Map"},
+      {"ERR-1",
+       [](World& w) {
+         after_an_error(
+             w, [](World& world, Address, Handle, Stream, Event event) { (void)world.driver.event_destroy(0, event); });
+       },
+       [](World& w) { (void)w.driver.event_destroy(0, w.event()); }, nullptr, "EventDestroy"},
+      {"ERR-1",
+       [](World& w) {
+         w.machine.poison(1, Result::illegal_address);
+         (void)w.driver.stream_synchronize(0, w.stream(true, 0));
+         Address base = 0;
+         (void)w.driver.address_reserve(kGranule, 0, base);
+       },
+       [](World& w) {
+         w.machine.poison(1, Result::illegal_address);
+         (void)w.driver.stream_synchronize(0, w.stream(true, 0));  // another device's error
+       },
+       two_devices, "Reserve"},
+      {"STR-2", [](World& w) { launch_on_a_stream_of(w, 1); }, [](World& w) { launch_on_a_stream_of(w, 0); },
+       two_devices},
+      {"HOST-1", [](World& w) { in_a_host_function(w, [&w] { (void)w.driver.stream_synchronize(0, nullptr); }); },
+       [](World& w) {
+         in_a_host_function(w, [] {});
+         (void)w.driver.stream_synchronize(0, nullptr);
+       }},
   };
 }
 

@@ -59,11 +59,75 @@ void touch_on_device(World& w, int device) {
   (void)w.machine.submit(device, nullptr, operation);
 }
 
+// Memory of device 1, written by device 0.
+void touch_a_peers(World& w, bool enabled) {
+  Address base = 0;
+  (void)w.machine.allocate(1, kGranule, base);
+  if (enabled) (void)w.machine.enable_peer_access(0, 1);
+  w.write(nullptr, base);
+}
+
+void touch_a_peers_pool(World& w, bool given) {
+  Address base = 0;
+  const Stream stream = w.stream(true, 1);
+  (void)w.machine.pool_allocate(1, kGranule, stream, base);
+  (void)w.driver.stream_synchronize(1, stream);
+  (void)w.machine.enable_peer_access(0, 1);  // is about other memory
+  if (given) (void)w.machine.pool_set_access(1, 0, driver::sim::Machine::Permission::read_write);
+  w.write(nullptr, base);
+}
+
+// Access is taken away after a write and an earlier read.
+void revoke(World& w, bool synchronised, driver::sim::Machine::Permission left) {
+  const int zero = 0;
+  const Address base = w.mapped();
+  const Stream stream = w.stream();
+  w.write(stream, base);
+  if (synchronised) (void)w.driver.stream_synchronize(0, stream);
+  w.read(stream, base);
+  if (synchronised && left == driver::sim::Machine::Permission::none) (void)w.driver.stream_synchronize(0, stream);
+  (void)w.machine.set_access(base, kGranule, {&zero, 1}, left);
+}
+
+void revoke_from_a_peer(World& w, bool pool, bool synchronised) {
+  using driver::sim::Machine;
+  Address base = 0;
+  const Stream owner = w.stream(true, 1);
+  if (pool) {
+    (void)w.machine.pool_allocate(1, kGranule, owner, base);
+    (void)w.machine.pool_set_access(1, 0, Machine::Permission::read_write);
+    (void)w.driver.stream_synchronize(1, owner);
+  } else {
+    (void)w.machine.allocate(1, kGranule, base);
+    (void)w.machine.enable_peer_access(0, 1);
+  }
+  const Stream stream = w.stream();
+  w.write(stream, base);
+  if (synchronised) (void)w.driver.stream_synchronize(0, stream);
+  if (pool) {
+    (void)w.machine.pool_set_access(1, 0, Machine::Permission::none);
+  } else {
+    (void)w.machine.disable_peer_access(0, 1);
+  }
+}
+
+// Memory that one stream allocated is used, or given back, by another.
+void pool_on_another_stream(World& w, bool use, bool ordered) {
+  Address base = 0;
+  const Stream a = w.stream();
+  const Stream b = w.stream();
+  (void)w.machine.pool_allocate(0, 4096, a, base);
+  if (ordered) w.order(a, b);
+  if (use) w.use(b, base, true, "user on another stream", 4096);
+  (void)w.machine.pool_free(0, base, b);
+}
+
 void free_in_stream(World& w, bool ordered) {
   Address base = 0;
   const Stream a = w.stream();
   const Stream b = w.stream();
   (void)w.machine.pool_allocate(0, 4096, a, base);
+  w.order(a, b);
   w.use(b, base, true, "user on another stream", 4096);
   if (ordered) w.order(b, a);
   (void)w.machine.pool_free(0, base, a);
@@ -92,6 +156,7 @@ void free_of_pool_memory(World& w, bool synchronised) {
   Address base = 0;
   const Stream a = w.stream();
   (void)w.machine.pool_allocate(0, 4096, a, base);
+  (void)w.driver.stream_synchronize(0, a);
   w.use(a, base, true, "user", 4096);
   if (synchronised) (void)w.driver.stream_synchronize(0, a);
   (void)w.machine.free(0, base);
@@ -179,6 +244,22 @@ std::vector<Case> use_rules() {
          (void)w.machine.free(0, base);
        },
        strict_free_does_not_order},
+      {"ACC-3", [](World& w) { touch_a_peers(w, false); }, [](World& w) { touch_a_peers(w, true); }, strict_two_devices,
+       "Peer"},
+      {"ACC-3", [](World& w) { touch_a_peers_pool(w, false); }, [](World& w) { touch_a_peers_pool(w, true); },
+       strict_two_devices, "PeersPool"},
+      {"POOL-1", [](World& w) { pool_on_another_stream(w, true, false); },
+       [](World& w) { pool_on_another_stream(w, true, true); }, strict},
+      {"POOL-1", [](World& w) { pool_on_another_stream(w, false, false); },
+       [](World& w) { pool_on_another_stream(w, false, true); }, strict, "Free"},
+      {"PEND-4", [](World& w) { revoke(w, false, driver::sim::Machine::Permission::none); },
+       [](World& w) { revoke(w, true, driver::sim::Machine::Permission::none); }, strict},
+      {"PEND-4", [](World& w) { revoke(w, false, driver::sim::Machine::Permission::read); },
+       [](World& w) { revoke(w, true, driver::sim::Machine::Permission::read); }, strict, "ReadOnly"},
+      {"PEND-4", [](World& w) { revoke_from_a_peer(w, false, false); },
+       [](World& w) { revoke_from_a_peer(w, false, true); }, strict_two_devices, "Peer"},
+      {"PEND-4", [](World& w) { revoke_from_a_peer(w, true, false); },
+       [](World& w) { revoke_from_a_peer(w, true, true); }, strict_two_devices, "PeersPool"},
       {"PEND-3", [](World& w) { free_in_stream(w, false); }, [](World& w) { free_in_stream(w, true); }, strict},
       {"PEND-3", [](World& w) { free_of_pool_memory(w, false); }, [](World& w) { free_of_pool_memory(w, true); },
        strict, "Free"},

@@ -5,15 +5,6 @@
 #include "driver/sim/memory.hpp"
 
 namespace gapless::driver::sim {
-namespace {
-
-std::string describe_use(const Use& use) {
-  return text("%s (operation %llu, position %llu of stream %u, %s)", use.name, ull(use.operation), ull(use.position),
-              use.stream, use.write ? "writes" : "reads");
-}
-
-}  // namespace
-
 void Memory::remember_gone(Address base, std::uint64_t bytes, const char* how) {
   if (!common_.config.strict) return;
   constexpr std::size_t kKept = 4096;  // for the wording of reports only
@@ -29,6 +20,14 @@ void Memory::check_pending(const char* rule, const char* call, Address base, con
                                ull(region.bytes), describe_use(use).c_str()));
     return;
   }
+}
+
+void Memory::check_allocated(const char* name, Address base, const Region& region, const Clock& clock) {
+  if (region.kind != MemoryKind::pool || ordered_before(region.allocated, clock)) return;
+  common_.violate("POOL-1", text("%s of [0x%llx, +%llu), which is not ordered after its cuMemAllocAsync (operation "
+                                 "%llu, position %llu of stream %u)",
+                                 name, ull(base), ull(region.bytes), ull(region.allocated.operation),
+                                 ull(region.allocated.position), region.allocated.stream));
 }
 
 void Memory::report_no_memory(const Access& access, Address at, const char* name) {
@@ -53,16 +52,18 @@ bool Memory::check_access(int device, const Access& access, const Use& operation
     }
     Region& region = it->second;
     const Address stop = std::min(end, it->first + region.bytes);
-    if (((access.write ? region.writable : region.readable) & bit(device)) == 0 &&
+    if ((allowed(region, access.write) & bit(device)) == 0 &&
         common_.violate("ACC-3",
                         text("%s on device %d %s [0x%llx, +%llu), but 0x%llx does not allow it", operation.name, device,
                              access.write ? "writes" : "reads", ull(access.base), ull(access.bytes), ull(it->first)))) {
       return false;
     }
 
+    check_allocated(operation.name, it->first, region, clock);
     Use use = operation;
     use.write = access.write;
     use.via = it->first;
+    use.device = device;
     Backing* backing = backings_.find(region.backing);
     std::unique_ptr<Shadow>& shadow = backing != nullptr ? backing->shadow : region.shadow;
     if (shadow == nullptr) shadow = std::make_unique<Shadow>();
@@ -77,8 +78,9 @@ bool Memory::check_access(int device, const Access& access, const Use& operation
               alias ? text(" which is the handle that the earlier one used at 0x%llx", ull(earlier.via)).c_str() : ""));
     }
 
-    const auto last =
-        std::find_if(region.uses.begin(), region.uses.end(), [&](const Use& u) { return u.stream == use.stream; });
+    const auto last = std::find_if(region.uses.begin(), region.uses.end(), [&](const Use& u) {
+      return u.stream == use.stream && u.write == use.write && u.device == use.device;
+    });
     if (last == region.uses.end())
       region.uses.push_back(use);
     else

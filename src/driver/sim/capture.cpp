@@ -6,14 +6,19 @@
 
 namespace gapless::driver::sim {
 
+std::uint32_t Capture::add_branch() {
+  branches_.emplace_back();
+  return static_cast<std::uint32_t>(branches_.size() - 1);
+}
+
 std::uint32_t Capture::branch_of(std::uint32_t stream) {
   const auto it = std::find(members_.begin(), members_.end(), stream);
-  const auto branch = static_cast<std::uint32_t>(it - members_.begin());
+  const auto member = static_cast<std::size_t>(it - members_.begin());
   if (it == members_.end()) {
     members_.push_back(stream);
-    branches_.emplace_back();
+    branch_of_member_.push_back(add_branch());
   }
-  return branch;
+  return branch_of_member_[member];
 }
 
 void Capture::add(GraphNode node) {
@@ -24,8 +29,9 @@ void Capture::add(GraphNode node) {
   graph_.nodes.push_back(std::move(node));
 }
 
-void Capture::work(std::uint32_t stream, const Operation& operation) {
+void Capture::work(std::uint32_t stream, int device, const Operation& operation) {
   GraphNode node;
+  node.device = device;
   node.branch = branch_of(stream);
   node.name = operation.name;
   node.accesses.assign(operation.accesses.begin(), operation.accesses.end());
@@ -35,33 +41,60 @@ void Capture::work(std::uint32_t stream, const Operation& operation) {
 }
 
 std::uint32_t Capture::record(std::uint32_t stream) {
-  GraphNode node;
-  node.kind = GraphNode::Kind::record;
-  node.branch = branch_of(stream);
-  node.token = static_cast<std::uint32_t>(tokens_.size());
-  node.name = "event record";
-  tokens_.push_back(branches_[node.branch].known);
-  add(std::move(node));
-  return static_cast<std::uint32_t>(tokens_.size() - 1);
+  return record_on(branch_of(stream));
 }
 
 void Capture::wait(std::uint32_t stream, std::uint32_t token) {
+  wait_on(branch_of(stream), token);
+}
+
+std::uint32_t Capture::record_on(std::uint32_t branch) {
+  GraphNode node;
+  node.kind = GraphNode::Kind::record;
+  node.branch = branch;
+  node.token = static_cast<std::uint32_t>(tokens_.size());
+  node.name = "event record";
+  const std::uint32_t token = node.token;
+  tokens_.push_back(branches_[branch].known);
+  add(std::move(node));
+  return token;
+}
+
+void Capture::wait_on(std::uint32_t branch, std::uint32_t token) {
   GraphNode node;
   node.kind = GraphNode::Kind::wait;
-  node.branch = branch_of(stream);
+  node.branch = branch;
   node.token = token;
   node.name = "event wait";
-  branches_[node.branch].known.join(tokens_[token]);
+  branches_[branch].known.join(tokens_[token]);
   add(std::move(node));
 }
 
 void Capture::append(std::uint32_t stream, const GraphState& graph) {
-  const std::uint32_t branch = branch_of(stream);
-  for (GraphNode node : graph.nodes) {
-    if (node.kind != GraphNode::Kind::work) continue;  // one branch: its own records and waits order nothing
-    node.branch = branch;
-    add(std::move(node));
+  std::vector<std::uint32_t> branches{branch_of(stream)};
+  while (branches.size() < graph.branches) branches.push_back(add_branch());
+  if (graph.branches > 1) {
+    const std::uint32_t start = record_on(branches[0]);
+    for (std::size_t i = 1; i < branches.size(); ++i) wait_on(branches[i], start);
   }
+  std::vector<std::uint32_t> tokens(graph.tokens);  // the graph's to this capture's
+  for (const GraphNode& node : graph.nodes) {
+    switch (node.kind) {
+      case GraphNode::Kind::work: {
+        GraphNode copy = node;
+        copy.branch = branches[node.branch];
+        add(std::move(copy));
+        break;
+      }
+      case GraphNode::Kind::record:
+        tokens[node.token] = record_on(branches[node.branch]);
+        break;
+      case GraphNode::Kind::wait:
+        wait_on(branches[node.branch], tokens[node.token]);
+        break;
+    }
+  }
+  for (std::size_t i = 1; i < branches.size(); ++i) wait_on(branches[0], record_on(branches[i]));
 }
 
 bool Capture::joined() const {

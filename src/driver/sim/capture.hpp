@@ -18,6 +18,7 @@ struct GraphNode {
   enum class Kind { work, record, wait };
   Kind kind = Kind::work;
   std::uint32_t branch = 0;
+  int device = 0;           // of work: where it runs
   std::uint32_t token = 0;  // record and wait: which record a wait waits for
   const char* name = "";
   std::vector<Access> accesses;
@@ -44,7 +45,7 @@ struct GraphExecState {
 class Capture {
  public:
   Capture(std::uint64_t id, int device, CaptureMode mode, std::uint32_t thread, std::uint32_t origin)
-      : id_(id), device_(device), mode_(mode), thread_(thread), members_{origin}, branches_(1) {}
+      : id_(id), device_(device), mode_(mode), thread_(thread), members_{origin}, branches_(1), branch_of_member_{0} {}
 
   std::uint64_t id() const { return id_; }
   int device() const { return device_; }
@@ -55,13 +56,15 @@ class Capture {
   bool invalidated() const { return invalidated_; }
   void invalidate() { invalidated_ = true; }
 
-  void work(std::uint32_t stream, const Operation& operation);
+  void work(std::uint32_t stream, int device, const Operation& operation);
   // The token that a wait names.
   std::uint32_t record(std::uint32_t stream);
   // `stream` may be new: it joins the capture.
   void wait(std::uint32_t stream, std::uint32_t token);
-  void append(std::uint32_t stream, const GraphState& graph);  // a launch inside a capture; one branch only
-  bool joined() const;                                         // everything is ordered before the origin's end
+  // A launch inside a capture: the graph's nodes after what `stream` holds and before what it gets, its further
+  // branches as branches of nobody's stream.
+  void append(std::uint32_t stream, const GraphState& graph);
+  bool joined() const;  // everything is ordered before the origin's end
   GraphState finish();
 
  private:
@@ -71,14 +74,18 @@ class Capture {
   };
 
   std::uint32_t branch_of(std::uint32_t stream);
+  std::uint32_t add_branch();
   void add(GraphNode node);
+  std::uint32_t record_on(std::uint32_t branch);
+  void wait_on(std::uint32_t branch, std::uint32_t token);
 
   std::uint64_t id_;
   int device_;
   CaptureMode mode_;
   std::uint32_t thread_;
-  std::vector<std::uint32_t> members_;  // stream of each branch
+  std::vector<std::uint32_t> members_;  // the streams that capture
   std::vector<Branch> branches_;
+  std::vector<std::uint32_t> branch_of_member_;
   std::vector<Clock> tokens_;
   GraphState graph_;
   bool invalidated_ = false;

@@ -25,16 +25,54 @@ Machine::Core::Core(const Config& config)
     scheduler.add_stream(device, {}, true, nullptr);  // stream id = device
 }
 
+Result Machine::Core::valid_device(int device) {
+  if (device >= 0 && device < common.config.devices) return Result::ok;
+  common.violate("DEV-1", text("device %d of %d", device, common.config.devices));
+  return Result::invalid_device;
+}
+
+Result Machine::Core::refuse_in_host_function(const char* call) {
+  const bool refused = common.violate("HOST-1", text("%s inside a host function or a kernel's body", call));
+  return refused ? code::not_permitted : Result::ok;
+}
+
+Result Machine::Core::host_state() {
+  return HostFunctionScope::active() ? refuse_in_host_function("a call") : Result::ok;
+}
+
 Result Machine::Core::device_state(int device) {
-  if (device < 0 || device >= common.config.devices) {
-    common.violate("DEV-1", text("device %d of %d", device, common.config.devices));
-    return Result::invalid_device;
-  }
+  if (const Result result = valid_device(device); result != Result::ok) return result;
+  if (const Result result = host_state(); result != Result::ok) return result;
   const Result error = sticky[static_cast<std::size_t>(device)];
   if (error == Result::ok) return error;
   const bool refused = common.violate(
       "ERR-1", text("device %d is used after error %d, which is final", device, static_cast<int>(error)));
   return refused ? error : Result::ok;
+}
+
+Result Machine::Core::handle_state(Handle handle) {
+  const Backing* backing = memory.held(handle);
+  return backing != nullptr ? device_state(backing->device) : host_state();
+}
+
+Result Machine::Core::range_state(Address base) {
+  Address start = 0;
+  const Region* region = memory.find(base, start);
+  return region != nullptr ? device_state(region->device) : host_state();
+}
+
+Result Machine::Core::process_state() {
+  for (int device = 0; device < common.config.devices; ++device) {
+    if (const Result result = device_state(device); result != Result::ok) return result;
+  }
+  return Result::ok;
+}
+
+Result Machine::Core::use_stream(int device, Stream stream, StreamState*& out) {
+  if (const Result result = device_state(device); result != Result::ok) return result;
+  out = resolve(device, stream);
+  if (out == nullptr) return code::invalid_handle;
+  return out->device == device ? Result::ok : device_state(out->device);
 }
 
 std::uint32_t Machine::Core::add_stream(int device, StreamFlags flags) {
@@ -51,7 +89,12 @@ StreamState* Machine::Core::resolve(int device, Stream stream) {
     std::vector<std::uint32_t>& mine = threads.current().default_streams;
     mine.resize(static_cast<std::size_t>(common.config.devices));
     std::uint32_t& id = mine[static_cast<std::size_t>(device)];
-    if (id == 0) id = add_stream(device, {}) + 1;
+    if (id == 0) {
+      for (const std::uint32_t left : threads.take_left_streams()) {
+        if (left != 0) scheduler.retire_stream(left - 1);
+      }
+      id = add_stream(device, {}) + 1;
+    }
     return &scheduler.stream(id - 1);
   }
   if (const std::uint32_t* id = stream_handles.find(handle_bits(stream))) return &scheduler.stream(*id);
@@ -123,10 +166,10 @@ Result Machine::Core::submit(Lock& lock, int device, Stream handle, const Operat
   if (stream == nullptr) return code::invalid_handle;
   if (const Result result = usable(*stream); result != Result::ok) return result;
   if (Capture* capture = capture_of(*stream)) {
-    capture->work(stream->id, operation);
+    capture->work(stream->id, stream->device, operation);
     return Result::ok;
   }
-  enqueue(device, *stream, operation, {});
+  enqueue(stream->device, *stream, operation, {});
   scheduler.tick(lock);
   return Result::ok;
 }

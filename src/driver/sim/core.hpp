@@ -40,13 +40,23 @@ class Machine::Core {
 
   // ---- every call
   Lock enter() { return Lock(mutex); }
-  Result device_state(int device);  // ok; invalid_device; the sticky error of a poisoned device
+  Result valid_device(int device);                   // ok or invalid_device
+  Result refuse_in_host_function(const char* call);  // not_permitted
+  Result host_state();                               // ok, or that inside a host function
+  // ok; invalid_device; not_permitted inside a host function; the sticky error of a poisoned device
+  Result device_state(int device);
+  // The same for calls that name no device: of the device of a handle, of what is mapped at an address; of any device.
+  Result handle_state(Handle handle);
+  Result range_state(Address base);
+  Result process_state();
   bool strict() const { return common.config.strict; }
   const Clock* known() { return strict() ? &threads.clock() : nullptr; }
 
   // ---- streams
   // Null, with STR-1 reported, where the handle names no live stream.
   StreamState* resolve(int device, Stream stream);
+  // What every call on a stream begins with: the states of the current device and of the stream's; invalid_handle.
+  Result use_stream(int device, Stream stream, StreamState*& out);
   std::uint32_t add_stream(int device, StreamFlags flags);
   StreamState& legacy(int device) { return scheduler.stream(static_cast<std::uint32_t>(device)); }
   // The work's place in stream order: submits, checks accesses (strict), lets the schedule act.
@@ -93,7 +103,7 @@ class Machine::Core {
   Result refuse_captured_event(const EventState& event, const char* call);
   Result capture_wait(StreamState& waiting, const EventState& event);
   void set_branches(GraphExecState& exec, int device);
-  void replay(int device, StreamState& launching, const GraphExecState& exec);
+  void replay(StreamState& launching, const GraphExecState& exec);
 
   const int number;  // of the process's machines
   Common common;

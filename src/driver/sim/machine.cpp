@@ -16,9 +16,10 @@ int Machine::device_count() const {
   return core_->common.config.devices;
 }
 
+// What a device is can be asked after an error, and by a log.
 Result Machine::device_info(int device, DeviceInfo& out) {
   const Lock lock = core_->enter();
-  if (const Result result = core_->device_state(device); result != Result::ok) return result;
+  if (const Result result = core_->valid_device(device); result != Result::ok) return result;
   out = {};
   out.total_bytes = core_->memory.physical(device).size();
   out.granularity = kGranule;
@@ -58,6 +59,20 @@ void Machine::set_size(int device, std::uint64_t bytes) {
 void Machine::set_other_process_bytes(int device, std::uint64_t bytes) {
   const Lock lock = core_->enter();
   core_->memory.physical(device).set_other(bytes);
+}
+
+bool Machine::inside_host_function() {
+  return HostFunctionScope::active();
+}
+
+Result Machine::refuse_in_host_function(const char* call) {
+  const Lock lock = core_->enter();
+  return core_->refuse_in_host_function(call);
+}
+
+Result Machine::state(int device) {
+  const Lock lock = core_->enter();
+  return core_->device_state(device);
 }
 
 void Machine::poison(int device, Result error) {

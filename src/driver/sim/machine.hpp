@@ -39,6 +39,12 @@ class Machine {
   void reset_physical_peak(int device);
   void set_size(int device, std::uint64_t bytes);  // capacity, from now on
   void set_other_process_bytes(int device, std::uint64_t bytes);
+  // Whether the calling thread is inside a host function or a kernel's body, which call no CUDA: for libraries over the
+  // machine, whose calls the machine does not all see; and what such a call gives, with HOST-1 recorded under its name.
+  static bool inside_host_function();
+  Result refuse_in_host_function(const char* call);
+  // What every call on the device begins with, for calls that only a library over the machine has.
+  Result state(int device);
   // Every later call on the device fails with `error`, as after an illegal access on real hardware.
   void poison(int device, Result error);
 
@@ -65,6 +71,12 @@ class Machine {
   enum class Permission { none, read, read_write };
   Result set_access(Address base, std::size_t bytes, std::span<const int> devices, Permission permission);
   Result get_access(Address inside, int device, Permission& out);
+  // ---- Peers: `device` reaches what cuMemAlloc gave on `peer`, and what `pool`'s default pool gives. A mapping's
+  // rights are set_access's alone. Errors: peer_access_already_enabled, peer_access_not_enabled.
+  Result enable_peer_access(int device, int peer);
+  Result disable_peer_access(int device, int peer);
+  Result pool_set_access(int pool, int device, Permission permission);
+  Result pool_get_access(int pool, int device, Permission& out);
   // ---- Memory of other processes, which counts there and not here: sharing.cpp
   Result export_posix_fd(Handle handle, int& out);
   Result import_posix_fd(int fd, Handle& out);
@@ -110,6 +122,7 @@ class Machine {
     std::size_t bytes = 0;  // of a row
     std::size_t rows = 1, to_pitch = 0, from_pitch = 0;
     bool synchronous = false;
+    std::span<const int> peers = {};  // devices whose earlier work it follows, and whose later work follows it
     const char* name = "cuMemcpy";
   };
   Result copy(int device, Stream stream, const Copy& copy);
@@ -134,6 +147,7 @@ class Machine {
   Result graph_destroy(Graph graph);
   Result graph_instantiate(Graph graph, GraphExec& out);
   Result graph_exec_update(GraphExec exec, Graph graph);
+  Result graph_upload(int device, GraphExec exec, Stream stream);  // changes nothing that can be seen
   Result graph_launch(int device, GraphExec exec, Stream stream);
   Result graph_exec_destroy(GraphExec exec);
 

@@ -36,9 +36,8 @@ Result Machine::Core::capture_wait(StreamState& waiting, const EventState& event
 
 Result Machine::begin_capture(int device, Stream stream, CaptureMode mode) {
   const Lock lock = core_->enter();
-  if (const Result result = core_->device_state(device); result != Result::ok) return result;
-  StreamState* state = core_->resolve(device, stream);
-  if (state == nullptr) return code::invalid_handle;
+  StreamState* state = nullptr;
+  if (const Result result = core_->use_stream(device, stream, state); result != Result::ok) return result;
   if (state->legacy && core_->common.violate("CAP-3", "the legacy stream cannot capture")) {
     return Result::stream_capture_unsupported;
   }
@@ -59,8 +58,8 @@ Result Machine::begin_capture(int device, Stream stream, CaptureMode mode) {
 Result Machine::end_capture(int device, Stream stream, Graph& out) {
   const Lock lock = core_->enter();
   out = nullptr;
-  StreamState* state = core_->resolve(device, stream);
-  if (state == nullptr) return code::invalid_handle;
+  StreamState* state = nullptr;
+  if (const Result result = core_->use_stream(device, stream, state); result != Result::ok) return result;
   Capture* capture = core_->capture_of(*state);
   if (capture == nullptr || capture->origin() != state->id) {
     core_->common.violate("CAP-4", text("stream %u ends a capture that it did not begin", state->id));
@@ -89,8 +88,8 @@ Result Machine::end_capture(int device, Stream stream, Graph& out) {
 
 Result Machine::capture_info(int device, Stream stream, CaptureInfo& out) {
   const Lock lock = core_->enter();
-  StreamState* state = core_->resolve(device, stream);
-  if (state == nullptr) return code::invalid_handle;
+  StreamState* state = nullptr;
+  if (const Result result = core_->use_stream(device, stream, state); result != Result::ok) return result;
   out = {};
   // cuStreamGetCaptureInfo of the legacy stream: implicit error while a stream that synchronises with it captures. The
   // question alone invalidates nothing.
@@ -129,7 +128,9 @@ Result Machine::graph_node_count(Graph graph, std::size_t& out) {
 
 Result Machine::graph_destroy(Graph graph) {
   const Lock lock = core_->enter();
-  if (core_->graphs.find(handle_bits(graph)) == nullptr) return Result::invalid_value;
+  const auto* state = core_->graphs.find(handle_bits(graph));
+  if (state == nullptr) return Result::invalid_value;
+  if (const Result result = core_->device_state((*state)->device); result != Result::ok) return result;
   core_->graphs.erase(handle_bits(graph));
   return Result::ok;
 }
@@ -146,6 +147,7 @@ Result Machine::graph_instantiate(Graph graph, GraphExec& out) {
   const Lock lock = core_->enter();
   const auto* state = core_->graphs.find(handle_bits(graph));
   if (state == nullptr) return Result::invalid_value;
+  if (const Result result = core_->device_state((*state)->device); result != Result::ok) return result;
   GraphExecState exec;
   exec.graph = *state;
   core_->set_branches(exec, exec.graph->device);
@@ -158,6 +160,7 @@ Result Machine::graph_exec_update(GraphExec exec, Graph graph) {
   GraphExecState* state = core_->graph_execs.find(handle_bits(exec));
   const auto* source = core_->graphs.find(handle_bits(graph));
   if (state == nullptr || source == nullptr) return Result::invalid_value;
+  if (const Result result = core_->device_state((*source)->device); result != Result::ok) return result;
   state->graph = *source;
   core_->set_branches(*state, state->graph->device);
   return Result::ok;
@@ -167,21 +170,27 @@ Result Machine::graph_exec_destroy(GraphExec exec) {
   const Lock lock = core_->enter();
   GraphExecState* state = core_->graph_execs.find(handle_bits(exec));
   if (state == nullptr) return Result::invalid_value;
+  if (const Result result = core_->device_state(state->graph->device); result != Result::ok) return result;
   for (const std::uint32_t id : state->streams) core_->scheduler.retire_stream(id);
   core_->graph_execs.erase(handle_bits(exec));
   return Result::ok;
 }
 
+Result Machine::graph_upload(int device, GraphExec exec, Stream stream) {
+  const Lock lock = core_->enter();
+  StreamState* state = nullptr;
+  if (const Result result = core_->use_stream(device, stream, state); result != Result::ok) return result;
+  return core_->graph_execs.find(handle_bits(exec)) != nullptr ? Result::ok : Result::invalid_value;
+}
+
 Result Machine::graph_launch(int device, GraphExec exec, Stream stream) {
   Lock lock = core_->enter();
-  if (const Result result = core_->device_state(device); result != Result::ok) return result;
+  StreamState* launching = nullptr;
+  if (const Result result = core_->use_stream(device, stream, launching); result != Result::ok) return result;
   GraphExecState* state = core_->graph_execs.find(handle_bits(exec));
   if (state == nullptr) return Result::invalid_value;
-  StreamState* launching = core_->resolve(device, stream);
-  if (launching == nullptr) return code::invalid_handle;
   if (const Result result = core_->usable(*launching); result != Result::ok) return result;
   if (Capture* capture = core_->capture_of(*launching)) {
-    if (state->graph->branches != 1) return Result::not_supported;
     capture->append(launching->id, *state->graph);
     return Result::ok;
   }
@@ -191,9 +200,9 @@ Result Machine::graph_launch(int device, GraphExec exec, Stream stream) {
   if (state->graph->opaque) {
     Operation operation;
     operation.name = "graph launch";
-    core_->enqueue(device, *launching, operation, {});
+    core_->enqueue(state->graph->device, *launching, operation, {});
   } else {
-    core_->replay(device, *launching, *state);
+    core_->replay(*launching, *state);
   }
   state->last = {launching->id, launching->issued};
   if (core_->strict()) state->last_clock = launching->clock;
@@ -202,7 +211,7 @@ Result Machine::graph_launch(int device, GraphExec exec, Stream stream) {
 }
 
 // Submits the captured calls again. Branches start after what the launching stream holds and end before what it gets.
-void Machine::Core::replay(int device, StreamState& launching, const GraphExecState& exec) {
+void Machine::Core::replay(StreamState& launching, const GraphExecState& exec) {
   const GraphState& graph = *exec.graph;
   struct Token {
     Position at;
@@ -224,7 +233,7 @@ void Machine::Core::replay(int device, StreamState& launching, const GraphExecSt
         operation.accesses = node.accesses;
         operation.body = node.body;
         operation.host_function = node.host_function;
-        enqueue(device, stream, operation, {});
+        enqueue(node.device, stream, operation, {});
         break;
       }
       case GraphNode::Kind::record:

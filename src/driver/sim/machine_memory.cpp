@@ -37,21 +37,26 @@ Result Machine::free(int device, Address base) {
 }
 
 Result Machine::pool_allocate(int device, std::size_t bytes, Stream stream, Address& out, int pool) {
-  const Lock lock = core_->enter();
-  if (const Result result = core_->device_state(device); result != Result::ok) return result;
-  StreamState* state = core_->resolve(device, stream);
-  if (state == nullptr) return code::invalid_handle;
+  Lock lock = core_->enter();
+  StreamState* state = nullptr;
+  if (const Result result = core_->use_stream(device, stream, state); result != Result::ok) return result;
   if (const Result result = core_->usable(*state); result != Result::ok) return result;
   if (core_->capture_of(*state) != nullptr) return Result::not_supported;
-  return core_->memory.pool_allocate(pool < 0 ? state->device : pool, bytes, out);
+  const Result result = core_->memory.pool_allocate(pool < 0 ? state->device : pool, bytes, out);
+  if (result != Result::ok) return result;
+  // The memory is there for what follows this place of the stream.
+  core_->enqueue_marker(*state, nullptr, nullptr);
+  if (core_->strict())
+    core_->memory.pool_allocated(out, {state->id, state->issued, core_->common.operations, "cuMemAllocAsync"});
+  core_->scheduler.tick(lock);
+  return Result::ok;
 }
 
 Result Machine::pool_free(int device, Address base, Stream stream) {
   Lock lock = core_->enter();
-  if (const Result result = core_->device_state(device); result != Result::ok) return result;
+  StreamState* state = nullptr;
+  if (const Result result = core_->use_stream(device, stream, state); result != Result::ok) return result;
   if (base == 0) return Result::ok;
-  StreamState* state = core_->resolve(device, stream);
-  if (state == nullptr) return code::invalid_handle;
   if (!core_->memory.is_pool(base)) {
     // CUDA allows cuMemFreeAsync on cuMemAlloc's memory; it then waits as cuMemFree does.
     lock.unlock();
@@ -102,15 +107,17 @@ Result Machine::pool_trim(int device, std::uint64_t keep_bytes) {
   return Result::ok;
 }
 
-// Virtual memory calls name no device, so a poisoned device is not asked: create is the one that does.
+// Virtual memory calls name no device: that of the handle or of the mapping is asked, for addresses alone every one.
 Result Machine::address_reserve(std::size_t bytes, std::size_t alignment, Address fixed, Address& out) {
   const Lock lock = core_->enter();
+  if (const Result result = core_->process_state(); result != Result::ok) return result;
   if (!core_->common.config.virtual_memory) return Result::not_supported;
   return core_->memory.address_reserve(bytes, alignment, fixed, out);
 }
 
 Result Machine::address_free(Address base, std::size_t bytes) {
   const Lock lock = core_->enter();
+  if (const Result result = core_->process_state(); result != Result::ok) return result;
   return core_->memory.address_free(base, bytes);
 }
 
@@ -123,11 +130,13 @@ Result Machine::create(int device, std::size_t bytes, const HandleProperties& pr
 
 Result Machine::release(Handle handle) {
   const Lock lock = core_->enter();
+  if (const Result result = core_->handle_state(handle); result != Result::ok) return result;
   return core_->memory.release(handle);
 }
 
 Result Machine::retain(Address inside, Handle& out) {
   const Lock lock = core_->enter();
+  if (const Result result = core_->range_state(inside); result != Result::ok) return result;
   return core_->memory.retain(inside, out);
 }
 
@@ -143,11 +152,13 @@ Result Machine::handle_info(Handle handle, int& device, std::size_t& bytes, Hand
 
 Result Machine::map(Address base, std::size_t bytes, std::size_t offset, Handle handle) {
   const Lock lock = core_->enter();
+  if (const Result result = core_->handle_state(handle); result != Result::ok) return result;
   return core_->memory.map(base, bytes, offset, handle);
 }
 
 Result Machine::unmap(Address base, std::size_t bytes) {
   Lock lock = core_->enter();
+  if (const Result result = core_->range_state(base); result != Result::ok) return result;
   if (core_->memory.host().data()) {
     for (int device = 0; device < device_count(); ++device) core_->scheduler.finish_device(lock, device);
   }
@@ -156,8 +167,9 @@ Result Machine::unmap(Address base, std::size_t bytes) {
 
 Result Machine::set_access(Address base, std::size_t bytes, std::span<const int> devices, Permission permission) {
   const Lock lock = core_->enter();
+  if (const Result result = core_->range_state(base); result != Result::ok) return result;
   return core_->memory.set_access(base, bytes, devices, permission != Permission::none,
-                                  permission == Permission::read_write);
+                                  permission == Permission::read_write, core_->known());
 }
 
 Result Machine::get_access(Address inside, int device, Permission& out) {

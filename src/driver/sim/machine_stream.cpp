@@ -22,8 +22,8 @@ Result Machine::stream_create(int device, StreamFlags flags, Stream& out) {
 
 Result Machine::stream_destroy(int device, Stream stream) {
   const Lock lock = core_->enter();
-  StreamState* state = core_->resolve(device, stream);
-  if (state == nullptr) return code::invalid_handle;
+  StreamState* state = nullptr;
+  if (const Result result = core_->use_stream(device, stream, state); result != Result::ok) return result;
   if (core_->stream_handles.find(handle_bits(stream)) == nullptr) return Result::invalid_value;  // a default stream
   if (const Result result = core_->refuse_captured(core_->capture_of(*state), "cuStreamDestroy"); result != Result::ok)
     return result;
@@ -34,8 +34,8 @@ Result Machine::stream_destroy(int device, Stream stream) {
 
 Result Machine::stream_info(int device, Stream stream, StreamFlags& flags, int& stream_device, std::uint64_t& id) {
   const Lock lock = core_->enter();
-  const StreamState* state = core_->resolve(device, stream);
-  if (state == nullptr) return code::invalid_handle;
+  StreamState* state = nullptr;
+  if (const Result result = core_->use_stream(device, stream, state); result != Result::ok) return result;
   flags = state->flags;
   stream_device = state->device;
   id = state->id;
@@ -52,9 +52,8 @@ std::uint64_t Machine::stream_number(int device, Stream stream) {
 
 Result Machine::stream_query(int device, Stream stream) {
   Lock lock = core_->enter();
-  if (const Result result = core_->device_state(device); result != Result::ok) return result;
-  StreamState* state = core_->resolve(device, stream);
-  if (state == nullptr) return code::invalid_handle;
+  StreamState* state = nullptr;
+  if (const Result result = core_->use_stream(device, stream, state); result != Result::ok) return result;
   if (const Result result = core_->refuse_captured(core_->capture_of(*state), "cuStreamQuery"); result != Result::ok)
     return result;
   if (const Result result = core_->safe_in_capture("cuStreamQuery"); result != Result::ok) return result;
@@ -72,15 +71,15 @@ Result Machine::stream_query(int device, Stream stream) {
 
 Result Machine::stream_synchronize(int device, Stream stream) {
   Lock lock = core_->enter();
-  if (const Result result = core_->device_state(device); result != Result::ok) return result;
-  StreamState* state = core_->resolve(device, stream);
-  if (state == nullptr) return code::invalid_handle;
+  StreamState* state = nullptr;
+  if (const Result result = core_->use_stream(device, stream, state); result != Result::ok) return result;
   if (const Result result = core_->refuse_captured(core_->capture_of(*state), "cuStreamSynchronize");
       result != Result::ok)
     return result;
   if (const Result result = core_->safe_in_capture("cuStreamSynchronize"); result != Result::ok) return result;
+  const int on_device = state->device;
   core_->finish_and_learn(lock, *state);
-  const Result sticky = core_->sticky[static_cast<std::size_t>(device)];
+  const Result sticky = core_->sticky[static_cast<std::size_t>(on_device)];
   core_->synchronised(lock, static_cast<int>(state->id));
   return sticky;
 }
@@ -99,10 +98,10 @@ Result Machine::device_synchronize(int device) {
 
 Result Machine::stream_wait_event(int device, Stream stream, Event event) {
   Lock lock = core_->enter();
-  if (const Result result = core_->device_state(device); result != Result::ok) return result;
+  StreamState* waiting = nullptr;
+  if (const Result result = core_->use_stream(device, stream, waiting); result != Result::ok) return result;
   EventState* state = core_->event(event, "cuStreamWaitEvent");
-  StreamState* waiting = core_->resolve(device, stream);
-  if (state == nullptr || waiting == nullptr) return code::invalid_handle;
+  if (state == nullptr) return code::invalid_handle;
   if (const Result result = core_->usable(*waiting); result != Result::ok) return result;
   if (state->capture != 0) return core_->capture_wait(*waiting, *state);
   if (!state->recorded) return Result::ok;
@@ -134,7 +133,9 @@ Result Machine::event_create(int device, Event& out, bool timed, bool interproce
 // Waits that were submitted hold positions, not the event: destroying it early is allowed.
 Result Machine::event_destroy(Event event) {
   const Lock lock = core_->enter();
-  if (core_->event(event, "cuEventDestroy") == nullptr) return code::invalid_handle;
+  const EventState* state = core_->event(event, "cuEventDestroy");
+  if (state == nullptr) return code::invalid_handle;
+  if (const Result result = core_->device_state(state->device); result != Result::ok) return result;
   core_->events.erase(handle_bits(event));
   return Result::ok;
 }
@@ -150,10 +151,10 @@ Result Machine::event_info(Event event, int& device, std::uint64_t& id) {
 
 Result Machine::event_record(int device, Event event, Stream stream) {
   Lock lock = core_->enter();
-  if (const Result result = core_->device_state(device); result != Result::ok) return result;
+  StreamState* recorded = nullptr;
+  if (const Result result = core_->use_stream(device, stream, recorded); result != Result::ok) return result;
   EventState* state = core_->event(event, "cuEventRecord");
-  StreamState* recorded = core_->resolve(device, stream);
-  if (state == nullptr || recorded == nullptr) return code::invalid_handle;
+  if (state == nullptr) return code::invalid_handle;
   if (state->device != recorded->device &&
       core_->common.violate("EVT-2", text("event %llu of device %d is recorded on stream %u of device %d",
                                           ull(state->id), state->device, recorded->id, recorded->device))) {
@@ -225,7 +226,8 @@ Result Machine::event_elapsed(Event start, Event end, float& milliseconds) {
   const EventState* from = core_->event(start, "cuEventElapsedTime");
   const EventState* to = core_->event(end, "cuEventElapsedTime");
   if (from == nullptr || to == nullptr || !from->recorded || !to->recorded) return code::invalid_handle;
-  if (!from->timed || !to->timed) return code::invalid_handle;
+  if (!from->timed || !to->timed || from->device != to->device) return code::invalid_handle;
+  if (const Result result = core_->device_state(from->device); result != Result::ok) return result;
   if (!core_->scheduler.complete(from->at) || !core_->scheduler.complete(to->at)) return Result::not_ready;
   constexpr float kMillisecondsEach = 1e-3f;  // an invention: equal runs give equal times
   const float operations = static_cast<float>(static_cast<std::int64_t>(to->operation - from->operation));

@@ -13,7 +13,13 @@ namespace gapless::driver::sim {
 
 Result Machine::submit(int device, Stream stream, const Operation& operation) {
   Lock lock = core_->enter();
-  if (const Result result = core_->device_state(device); result != Result::ok) return result;
+  StreamState* state = nullptr;
+  if (const Result result = core_->use_stream(device, stream, state); result != Result::ok) return result;
+  if (operation.kernel && state->device != device &&
+      core_->common.violate("STR-2", text("%s is launched on stream %u of device %d while device %d is current",
+                                          operation.name, state->id, state->device, device))) {
+    return code::invalid_handle;
+  }
   return core_->submit(lock, device, stream, operation);
 }
 
@@ -57,10 +63,10 @@ void move_bytes(Memory& memory, const Config& config, const Machine::Copy& copy,
 
 Result Machine::copy(int device, Stream stream, const Copy& copy) {
   Lock lock = core_->enter();
-  if (const Result result = core_->device_state(device); result != Result::ok) return result;
+  StreamState* state = nullptr;
+  if (const Result result = core_->use_stream(device, stream, state); result != Result::ok) return result;
   if (copy.bytes == 0 || copy.rows == 0) return Result::ok;
-  StreamState* state = core_->resolve(device, stream);
-  if (state == nullptr) return code::invalid_handle;
+  if (copy.to == nullptr || copy.from == nullptr) return Result::invalid_value;
   if (copy.synchronous) {
     if (const Result result = core_->safe_in_capture(copy.name); result != Result::ok) return result;
   }
@@ -104,12 +110,28 @@ Result Machine::copy(int device, Stream stream, const Copy& copy) {
     }
     operation.body = [&memory, &config, moved, to, from, staged] { move_bytes(memory, config, moved, to, from); };
   }
+  // cuMemcpyPeer is "serialized with respect to all pending and future asynchronous work" of both devices.
+  const auto legacy_of_peer = [&](int peer) -> StreamState* {
+    return peer < 0 || peer == state->device || capturing ? nullptr : &core_->legacy(peer);
+  };
+  const auto order = [&](StreamState& later, StreamState& earlier) {
+    core_->enqueue_marker(earlier, nullptr, nullptr);
+    const Position end{earlier.id, earlier.issued};
+    core_->enqueue_marker(later, &end, core_->strict() ? &earlier.clock : nullptr);
+  };
+  if (const Result result = core_->usable(*state); result != Result::ok) return result;
+  for (const int peer : copy.peers) {
+    if (StreamState* other = legacy_of_peer(peer)) order(*state, *other);
+  }
   // NVIDIA's "API synchronization behavior": a synchronous copy from pageable memory waits for the stream, and returns
   // when its source is staged; "the DMA to final destination may not have completed".
   const bool staged_only = copy.synchronous && to.on_device && from.pageable;
   const Clock before = core_->strict() && staged_only ? state->clock : Clock{};
   if (const Result result = core_->submit(lock, device, stream, operation); result != Result::ok) return result;
 
+  for (const int peer : copy.peers) {
+    if (StreamState* other = legacy_of_peer(peer)) order(*other, *state);
+  }
   const bool waits = (copy.synchronous && (!to.on_device || !from.on_device)) || to.pageable;
   if (!waits || capturing) return Result::ok;
   // An asynchronous copy to pageable memory "might be synchronous": it is, and whoever relies on that is reported.
@@ -120,18 +142,21 @@ Result Machine::copy(int device, Stream stream, const Copy& copy) {
   } else {
     core_->finish_and_learn(lock, *state);
   }
-  const Result sticky = core_->sticky[static_cast<std::size_t>(device)];
+  const Result sticky = core_->sticky[static_cast<std::size_t>(state->device)];
   core_->synchronised(lock, static_cast<int>(state->id));
   return sticky;
 }
 
 Result Machine::fill(int device, Stream stream, const Fill& fill) {
   Lock lock = core_->enter();
-  if (const Result result = core_->device_state(device); result != Result::ok) return result;
+  StreamState* state = nullptr;
+  if (const Result result = core_->use_stream(device, stream, state); result != Result::ok) return result;
   std::size_t row_bytes = 0;
   if (__builtin_mul_overflow(fill.elements, fill.width, &row_bytes)) return Result::invalid_value;
   if (row_bytes == 0 || fill.rows == 0) return Result::ok;
   const bool on_device = is_device_address(fill.to);
+  // A device fills its own memory and the host's that it was shown.
+  if (!on_device && !core_->is_pinned(as_handle(fill.to), row_bytes)) return Result::invalid_value;
 
   std::vector<Access> accesses;
   for (std::size_t row = 0; core_->strict() && on_device && row < fill.rows; ++row) {

@@ -19,7 +19,7 @@ Memory::Memory(Common& common)
     : common_(common), host_(common.config), space_(host_.base() + kGranule, common.config.va - kGranule) {
   // The first granule stays out of the space: device symbols of modules live there.
   for (int i = 0; i < common.config.devices; ++i) {
-    devices_.push_back({PhysicalMemory(common.config.size, common.config.other), PoolStats{}});
+    devices_.push_back({PhysicalMemory(common.config.size, common.config.other), PoolStats{}, 0, 0, 0});
   }
 }
 
@@ -134,10 +134,15 @@ bool Memory::is_pool(Address base) const {
 void Memory::pool_free(Address base, const Clock* ordered, const char* call) {
   const auto it = regions_.find(base);  // the callers asked is_pool: what is not of the pool is cuMemFree's business
   check_pending("PEND-3", call, base, it->second, ordered);
+  if (ordered != nullptr) check_allocated(call, base, it->second, *ordered);
   pool(it->second.device).used -= it->second.bytes;
   remember_gone(base, it->second.bytes, call);
   leaving_[base] = {it->second.bytes, it->second.place};
   regions_.erase(it);
+}
+
+void Memory::pool_allocated(Address base, const Use& at) {
+  regions_.find(base)->second.allocated = at;
 }
 
 void Memory::give_pool_addresses(Address base) {

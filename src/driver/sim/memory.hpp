@@ -42,7 +42,8 @@ struct Region {
   int device = 0;
   Handle backing = 0;                        // 0: a pool's, whose physical bytes are the pool's
   std::uint64_t readable = 0, writable = 0;  // one bit a device
-  std::vector<Use> uses;                     // strict: the last use through these addresses by each stream
+  std::vector<Use> uses;                     // strict: the last read and write through these addresses by each stream
+  Use allocated;                             // strict: a pool allocation's cuMemAllocAsync
   std::unique_ptr<Shadow> shadow;            // strict: a pool allocation's own
   std::uint64_t place = 0;                   // a pool allocation's, in the memory file
   bool opened = false;                       // by ipc_open
@@ -66,6 +67,7 @@ class Memory {
   // The pool gets its bytes back at once (idealised); the addresses only with give_pool_addresses, when the free's
   // turn in its stream has come. `ordered`: what the free comes after in its stream; null: not checked.
   void pool_free(Address base, const Clock* ordered, const char* call = "cuMemFreeAsync");  // of one that is_pool
+  void pool_allocated(Address base, const Use& at);  // strict: where in stream order it was allocated
   void give_pool_addresses(Address base);
   void pool_trim(int device, std::uint64_t keep);
   bool is_pool(Address base) const;
@@ -85,7 +87,14 @@ class Memory {
   Backing* held(Handle handle);  // null where the program does not hold it
   Result map(Address base, std::uint64_t bytes, std::uint64_t offset, Handle handle);
   Result unmap(Address base, std::uint64_t bytes, const Clock* known);
-  Result set_access(Address base, std::uint64_t bytes, std::span<const int> devices, bool read, bool write);
+  Result set_access(Address base, std::uint64_t bytes, std::span<const int> devices, bool read, bool write,
+                    const Clock* known);
+
+  // ---- peers: peers.cpp. `device` is the one that reaches, `peer` or `pool` the owner.
+  Result enable_peer(int device, int peer);
+  Result disable_peer(int device, int peer, const Clock* known);
+  Result set_pool_access(int pool, int device, bool read, bool write, const Clock* known);
+  void pool_access(int pool, int device, bool& read, bool& write) const;
 
   // The region of an address, or null.
   const Region* find(Address inside, Address& base) const;
@@ -99,6 +108,9 @@ class Memory {
   struct Device {
     PhysicalMemory physical;
     PoolStats pool;
+    // One bit for each other device that reaches it: what cuMemAlloc gave, and the pool.
+    std::uint64_t peers = 0;
+    std::uint64_t pool_readable = 0, pool_writable = 0;
   };
   struct Gone {  // for reports of a use after the free or the unmap
     Address base = 0;
@@ -115,7 +127,12 @@ class Memory {
   std::uint64_t small_step() const { return host_.data() ? 4096 : 512; }
   bool whole_mappings(Address base, std::uint64_t bytes, Regions::iterator& first, Regions::iterator& last);
   void check_pending(const char* rule, const char* call, Address base, const Region& region, const Clock* known);
+  // PEND-4, where `device` loses the right to write, or with `all` every right.
+  void check_revoked(const char* call, Address base, const Region& region, int device, bool all, const Clock* known);
+  std::uint64_t allowed(const Region& region, bool write) const;  // one bit a device
   void remember_gone(Address base, std::uint64_t bytes, const char* how);
+  // POOL-1, where `clock` does not order a pool allocation before what is called `name`.
+  void check_allocated(const char* name, Address base, const Region& region, const Clock& clock);
   void report_no_memory(const Access& access, Address at, const char* name);
   static std::uint64_t bit(int device) { return 1ull << device; }
 

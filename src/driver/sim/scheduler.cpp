@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "driver/sim/host_threads.hpp"
+
 namespace gapless::driver::sim {
 
 // A stream's id is its component of every clock, and its positions go on when the id is given out again: the new
@@ -82,7 +84,10 @@ void Scheduler::run_front(Lock& lock, StreamState& stream) {
     // A host function may take locks of the program, and their holders may be waiting for this lock.
     stream.running = true;
     lock.unlock();
-    operation.body();
+    {
+      const HostFunctionScope scope;
+      operation.body();
+    }
     lock.lock();
     stream.running = false;
     host_function_done_.notify_all();

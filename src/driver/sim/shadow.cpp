@@ -3,7 +3,14 @@
 
 #include <iterator>
 
+#include "driver/sim/common.hpp"
+
 namespace gapless::driver::sim {
+
+std::string describe_use(const Use& use) {
+  return text("%s (operation %llu, position %llu of stream %u, %s)", use.name, ull(use.operation), ull(use.position),
+              use.stream, use.write ? "writes" : "reads");
+}
 
 // Makes `at` a border; the first cell that starts at or after it.
 Shadow::Cells::iterator Shadow::split(std::uint64_t at) {

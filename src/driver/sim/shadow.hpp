@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <map>
+#include <string>
 #include <vector>
 
 #include "driver/sim/clock.hpp"
@@ -21,7 +22,10 @@ struct Use {
   const char* name = "";
   Address via = 0;  // the address that physical offset 0 of the allocation would have through this mapping
   bool write = false;
+  int device = 0;  // by whose rights
 };
+
+std::string describe_use(const Use& use);  // for reports
 
 inline bool ordered_before(const Use& use, const Clock& clock) {
   return clock.at(use.stream) >= use.position;

@@ -150,6 +150,7 @@ Result Memory::ipc_close(Address base, const Clock* known) {
 // it where the memory is.
 Result Machine::export_posix_fd(Handle handle, int& out) {
   const Lock lock = core_->enter();
+  if (const Result result = core_->handle_state(handle); result != Result::ok) return result;
   Backing* backing = core_->memory.held(handle);
   if (backing == nullptr) {
     core_->common.violate("HDL-2", text("export of 0x%llx, which is not a handle that the program holds", ull(handle)));
@@ -174,6 +175,7 @@ Result Machine::export_posix_fd(Handle handle, int& out) {
 
 Result Machine::import_posix_fd(int fd, Handle& out) {
   const Lock lock = core_->enter();
+  if (const Result result = core_->process_state(); result != Result::ok) return result;
   SharedMemory memory;
   const bool readable = ::pread(fd, &memory, sizeof memory, 0) == static_cast<ssize_t>(sizeof memory);
   if (!readable || memory.magic != kSharedMagic) {
@@ -191,17 +193,20 @@ Result Machine::import_posix_fd(int fd, Handle& out) {
 
 Result Machine::ipc_share(Address inside, SharedMemory& out) {
   const Lock lock = core_->enter();
+  if (const Result result = core_->range_state(inside); result != Result::ok) return result;
   return core_->memory.ipc_share(inside, core_->number, out);
 }
 
 Result Machine::ipc_open(const SharedMemory& memory, Address& out) {
   const Lock lock = core_->enter();
+  if (const Result result = core_->process_state(); result != Result::ok) return result;
   return core_->memory.ipc_open(memory, core_->number, out);
 }
 
 // Closing waits for the device, as freeing does.
 Result Machine::ipc_close(Address base) {
   Lock lock = core_->enter();
+  if (const Result result = core_->range_state(base); result != Result::ok) return result;
   for (int device = 0; device < device_count(); ++device) core_->scheduler.finish_device(lock, device);
   return core_->memory.ipc_close(base, nullptr);
 }

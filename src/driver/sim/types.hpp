@@ -26,6 +26,8 @@ namespace code {
 inline constexpr Result not_permitted{800};
 inline constexpr Result invalid_handle{400};
 inline constexpr Result not_found{500};
+inline constexpr Result peer_access_already_enabled{704};
+inline constexpr Result peer_access_not_enabled{705};
 inline constexpr Result capture_merge{902};
 inline constexpr Result capture_unmatched{903};
 inline constexpr Result capture_unjoined{904};
@@ -51,7 +53,7 @@ struct Access {
 };
 
 // Runs when the operation completes. A kernel body touches device memory only and runs inside the machine's lock; a
-// host function (cudaLaunchHostFunc) runs outside it and must not call the machine.
+// host function (cudaLaunchHostFunc) runs outside it; what it calls of the machine fails (HOST-1).
 using Body = std::function<void()>;
 
 struct Operation {
@@ -59,6 +61,7 @@ struct Operation {
   std::span<const Access> accesses;  // copied; may be empty where nothing is known (a kernel that nobody registered)
   Body body;                         // may be empty
   bool host_function = false;
+  bool kernel = false;  // its stream must be the current device's
 };
 
 enum class CaptureMode : int { global = 0, thread_local_ = 1, relaxed = 2 };

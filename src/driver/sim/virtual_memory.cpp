@@ -159,7 +159,8 @@ Result Memory::unmap(Address base, std::uint64_t bytes, const Clock* known) {
   return Result::ok;
 }
 
-Result Memory::set_access(Address base, std::uint64_t bytes, std::span<const int> devices, bool read, bool write) {
+Result Memory::set_access(Address base, std::uint64_t bytes, std::span<const int> devices, bool read, bool write,
+                          const Clock* known) {
   Regions::iterator first;
   Regions::iterator last;
   if (!whole_mappings(base, bytes, first, last)) {
@@ -185,6 +186,10 @@ Result Memory::set_access(Address base, std::uint64_t bytes, std::span<const int
       // The host sees what a device may see: the window opens with the first right and closes with the mapping.
       const Backing& backing = *backings_.find(region.backing);
       if (!host_.show(it->first, region.bytes, backing.place, backing.file)) return Result::out_of_memory;
+    }
+    for (const int device : devices) {
+      if (write || ((region.readable | region.writable) & bit(device)) == 0) continue;
+      check_revoked("cuMemSetAccess", it->first, region, device, !read, known);
     }
     region.readable = read ? region.readable | bits : region.readable & ~bits;
     region.writable = write ? region.writable | bits : region.writable & ~bits;

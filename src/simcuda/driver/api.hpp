@@ -25,6 +25,14 @@ inline void count_driver_call(CallCounter& counter) {
   if (*gapless_sim_runtime_depth() == 0) counter.hit();
 }
 
+// Why the call fails before it does anything: a host function makes it, or somebody wants it to fail.
+inline CUresult refused(Machine* m, const char* name) {
+  if (Machine::inside_host_function()) [[unlikely]] {
+    return to_cuda(m->refuse_in_host_function(name));
+  }
+  return injected_fault(name);
+}
+
 }  // namespace gapless::simcuda
 
 #define GAPLESS_SIM_COUNT(name)                                                \
@@ -36,7 +44,7 @@ inline void count_driver_call(CallCounter& counter) {
   GAPLESS_SIM_COUNT(name);                                                     \
   [[maybe_unused]] gapless::simcuda::Machine* m = gapless::simcuda::machine(); \
   if (m == nullptr) return CUDA_ERROR_NOT_INITIALIZED;                         \
-  if (const CUresult injected = gapless::simcuda::injected_fault(name); injected != CUDA_SUCCESS) return injected
+  if (const CUresult refused = gapless::simcuda::refused(m, name); refused != CUDA_SUCCESS) return refused
 
 // Counts, and gives `m` and `device`, the device of the thread's current context.
 #define GAPLESS_SIM_CONTEXT_CALL(name)                                                                  \

@@ -42,6 +42,7 @@ Made& made() {
   return *all;
 }
 
+// Two contexts' handles are told apart by address, and never looked into before that.
 bool known(CUcontext handle) {
   auto* context = reinterpret_cast<Context*>(handle);
   const int devices = machine()->device_count();
@@ -91,6 +92,10 @@ bool push_context(Context* context) {
 
 Context* pop_context() {
   return stack.depth == 0 ? nullptr : stack.contexts[--stack.depth];
+}
+
+const Context* context_of(CUcontext handle) {
+  return handle != nullptr && known(handle) ? reinterpret_cast<const Context*>(handle) : nullptr;
 }
 
 CUresult current_device(int& device) {

@@ -23,6 +23,9 @@ void set_current_context(Context* context);
 bool push_context(Context* context);
 Context* pop_context();
 
+// The context of a handle that a program gave; null where it is none.
+const Context* context_of(CUcontext handle);
+
 // What a call that needs a context starts with: the current device, or NOT_INITIALIZED, or INVALID_CONTEXT.
 CUresult current_device(int& device);
 

@@ -117,15 +117,29 @@ GAPLESS_SIM_API cuMemcpyDtoDAsync(CUdeviceptr to, CUdeviceptr from, size_t bytes
   return copy(m, device, "cuMemcpyDtoDAsync", host(to), host(from), bytes, stream, false);
 }
 
-// The addresses say which devices; the contexts are redundant with unified addressing.
-GAPLESS_SIM_API cuMemcpyPeer(CUdeviceptr to, CUcontext, CUdeviceptr from, CUcontext, size_t bytes) {
+// The addresses say whose memory it is; the contexts say with whose work the synchronous form is serialised.
+GAPLESS_SIM_API cuMemcpyPeer(CUdeviceptr to, CUcontext to_context, CUdeviceptr from, CUcontext from_context,
+                             size_t bytes) {
   GAPLESS_SIM_CONTEXT_CALL("cuMemcpyPeer");
-  return copy(m, device, "cuMemcpyPeer", host(to), host(from), bytes, nullptr, true);
+  const Context* const there = context_of(to_context);
+  const Context* const here = context_of(from_context);
+  if (there == nullptr || here == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
+  if (bytes == 0) return CUDA_SUCCESS;
+  const int peers[] = {there->device, here->device};
+  const std::size_t different = there->device == here->device ? 1 : 2;
+  return to_cuda(m->copy(device, resolve_stream(CUstream{}),
+                         {.to = host(to),
+                          .from = host(from),
+                          .bytes = bytes,
+                          .synchronous = true,
+                          .peers = {peers, different},
+                          .name = "cuMemcpyPeer"}));
 }
 
-GAPLESS_SIM_API cuMemcpyPeerAsync(CUdeviceptr to, CUcontext, CUdeviceptr from, CUcontext, size_t bytes,
-                                  CUstream stream) {
+GAPLESS_SIM_API cuMemcpyPeerAsync(CUdeviceptr to, CUcontext to_context, CUdeviceptr from, CUcontext from_context,
+                                  size_t bytes, CUstream stream) {
   GAPLESS_SIM_CONTEXT_CALL("cuMemcpyPeerAsync");
+  if (context_of(to_context) == nullptr || context_of(from_context) == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
   return copy(m, device, "cuMemcpyPeerAsync", host(to), host(from), bytes, stream, false);
 }
 

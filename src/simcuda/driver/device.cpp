@@ -217,11 +217,18 @@ GAPLESS_SIM_API cuDeviceGetP2PAttribute(int* value, CUdevice_P2PAttribute attrib
   return CUDA_SUCCESS;
 }
 
-// Peers reach each other's memory without being asked to: cuMemAlloc's is not checked by device.
+// Contexts of one device share its memory here, so access is between devices.
 GAPLESS_SIM_API cuCtxEnablePeerAccess(CUcontext peer, unsigned flags) {
   GAPLESS_SIM_CONTEXT_CALL("cuCtxEnablePeerAccess");
   GAPLESS_SIM_REQUIRE(flags == 0);
-  const auto* context = reinterpret_cast<Context*>(peer);
+  const Context* context = context_of(peer);
   if (context == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
-  return context->device == device ? CUDA_ERROR_INVALID_DEVICE : CUDA_SUCCESS;
+  return to_cuda(m->enable_peer_access(device, context->device));
+}
+
+GAPLESS_SIM_API cuCtxDisablePeerAccess(CUcontext peer) {
+  GAPLESS_SIM_CONTEXT_CALL("cuCtxDisablePeerAccess");
+  const Context* context = context_of(peer);
+  if (context == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
+  return to_cuda(m->disable_peer_access(device, context->device));
 }

@@ -111,10 +111,9 @@ GAPLESS_SIM_API cuGraphLaunch(CUgraphExec exec, CUstream stream) {
 }
 
 // Uploading moves a graph's description to the device, which changes nothing that can be observed here.
-GAPLESS_SIM_API cuGraphUpload(CUgraphExec exec, CUstream) {
-  GAPLESS_SIM_CALL("cuGraphUpload");
-  GAPLESS_SIM_REQUIRE(exec != nullptr);
-  return CUDA_SUCCESS;
+GAPLESS_SIM_API cuGraphUpload(CUgraphExec exec, CUstream stream) {
+  GAPLESS_SIM_CONTEXT_CALL("cuGraphUpload");
+  return gapless::simcuda::to_cuda(m->graph_upload(device, exec, resolve_stream(stream)));
 }
 
 GAPLESS_SIM_API cuGraphDestroy(CUgraph graph) {

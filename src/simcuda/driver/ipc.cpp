@@ -34,6 +34,9 @@ GAPLESS_SIM_API cuIpcOpenMemHandle(CUdeviceptr* out, CUipcMemHandle handle, unsi
   gapless::driver::Address address = 0;
   const Result result = m->ipc_open(memory, address);
   if (result == Result::ok) *out = address;
+  // "Automatically enable peer access between remote devices as needed."
+  if (result == Result::ok && flags != 0 && memory.device != device)
+    static_cast<void>(m->enable_peer_access(device, memory.device));
   return observed("cuIpcOpenMemHandle", result, {.device = device, .address = address, .bytes = memory.bytes});
 }
 

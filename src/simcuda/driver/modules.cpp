@@ -114,9 +114,10 @@ GAPLESS_SIM_API cuModuleGetLoadingMode(CUmoduleLoadingMode* mode) {
 GAPLESS_SIM_API cuLibraryLoadData(CUlibrary* out, const void* code, CUjit_option*, void**, unsigned, CUlibraryOption*,
                                   void**, unsigned) {
   GAPLESS_SIM_CALL("cuLibraryLoadData");
+  GAPLESS_SIM_REQUIRE(out != nullptr);
   CUmodule module = nullptr;
   const CUresult result = load(&module, code);
-  if (result == CUDA_SUCCESS && out != nullptr) *out = reinterpret_cast<CUlibrary>(module);
+  if (result == CUDA_SUCCESS) *out = reinterpret_cast<CUlibrary>(module);
   return result;
 }
 

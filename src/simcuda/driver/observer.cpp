@@ -114,7 +114,7 @@ int gapless_sim_access(int device, void* stream, uint64_t address, size_t bytes,
   if (m == nullptr || device < 0 || device >= m->device_count()) {
     return tool_error(CUDA_ERROR_INVALID_DEVICE, "gapless_sim_access: no such device");
   }
-  const sim::Access access{address, bytes, write != 0};
+  const sim::Access access{address, bytes, write != 0, device};
   const Result result = m->submit(device, resolve_stream(static_cast<CUstream>(stream)),
                                   {.name = write != 0 ? "gapless_sim_access (write)" : "gapless_sim_access (read)",
                                    .accesses = {&access, 1},

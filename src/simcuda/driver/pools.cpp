@@ -5,6 +5,7 @@
 
 #include "simcuda/driver/api.hpp"
 #include "simcuda/driver/observer.hpp"
+#include "simcuda/driver/permissions.hpp"
 
 using namespace gapless::simcuda;
 
@@ -150,13 +151,23 @@ GAPLESS_SIM_API cuMemPoolTrimTo(CUmemoryPool pool, size_t keep) {
   return to_cuda(m->pool_trim(owner, keep));
 }
 
-// Memory of a default pool is reachable from every device.
 GAPLESS_SIM_API cuMemPoolSetAccess(CUmemoryPool pool, const CUmemAccessDesc* map, size_t count) {
   GAPLESS_SIM_CALL("cuMemPoolSetAccess");
   int owner = 0;
   GAPLESS_SIM_REQUIRE(map != nullptr && count != 0 && device_of(m, pool, owner));
   for (std::size_t index = 0; index < count; ++index) {
+    Machine::Permission permission{};
+    if (map[index].location.type != CU_MEM_LOCATION_TYPE_DEVICE) return CUDA_ERROR_INVALID_VALUE;
     if (!valid(m, map[index].location.id)) return CUDA_ERROR_INVALID_DEVICE;
+    if (const CUresult bad = permission_of(map[index].flags, permission); bad != CUDA_SUCCESS) return bad;
+    if (map[index].location.id == owner && permission != Machine::Permission::read_write)
+      return CUDA_ERROR_INVALID_VALUE;  // a pool's own device keeps its access
+  }
+  for (std::size_t index = 0; index < count; ++index) {
+    Machine::Permission permission{};
+    permission_of(map[index].flags, permission);
+    const Result result = m->pool_set_access(owner, map[index].location.id, permission);
+    if (result != Result::ok) return to_cuda(result);
   }
   return CUDA_SUCCESS;
 }
@@ -166,6 +177,8 @@ GAPLESS_SIM_API cuMemPoolGetAccess(CUmemAccess_flags* flags, CUmemoryPool pool, 
   int owner = 0;
   GAPLESS_SIM_REQUIRE(flags != nullptr && location != nullptr && device_of(m, pool, owner));
   if (!valid(m, location->id)) return CUDA_ERROR_INVALID_DEVICE;
-  *flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
-  return CUDA_SUCCESS;
+  Machine::Permission permission{};
+  const Result result = m->pool_get_access(owner, location->id, permission);
+  if (result == Result::ok) *flags = flags_of(permission);
+  return to_cuda(result);
 }

@@ -4,6 +4,7 @@
 
 #include "simcuda/driver/api.hpp"
 #include "simcuda/driver/observer.hpp"
+#include "simcuda/driver/permissions.hpp"
 
 using namespace gapless::simcuda;
 
@@ -15,22 +16,6 @@ bool valid_device(Machine* m, const CUmemLocation& location) {
 
 bool supported(const CUmemAllocationProp* properties) {
   return properties != nullptr && properties->type == CU_MEM_ALLOCATION_TYPE_PINNED;
-}
-
-CUresult permission_of(CUmemAccess_flags flags, Machine::Permission& out) {
-  switch (flags) {
-    case CU_MEM_ACCESS_FLAGS_PROT_NONE:
-      out = Machine::Permission::none;
-      return CUDA_SUCCESS;
-    case CU_MEM_ACCESS_FLAGS_PROT_READ:
-      out = Machine::Permission::read;
-      return CUDA_SUCCESS;
-    case CU_MEM_ACCESS_FLAGS_PROT_READWRITE:
-      out = Machine::Permission::read_write;
-      return CUDA_SUCCESS;
-    default:
-      return CUDA_ERROR_INVALID_VALUE;
-  }
 }
 
 }  // namespace
@@ -151,9 +136,7 @@ GAPLESS_SIM_API cuMemGetAccess(unsigned long long* flags, const CUmemLocation* l
   Machine::Permission permission{};
   const Result result = m->get_access(inside, location->id, permission);
   if (result != Result::ok) return to_cuda(result);
-  *flags = permission == Machine::Permission::read_write ? CU_MEM_ACCESS_FLAGS_PROT_READWRITE
-           : permission == Machine::Permission::read     ? CU_MEM_ACCESS_FLAGS_PROT_READ
-                                                         : CU_MEM_ACCESS_FLAGS_PROT_NONE;
+  *flags = flags_of(permission);
   return CUDA_SUCCESS;
 }
 

@@ -33,6 +33,8 @@ cudaError_t finish(CUresult result);  // the codes are the same numbers
 // Initialises the driver; makes the primary context of the thread's device current when it has no context.
 CUresult ensure_driver();
 CUresult ensure_context();
+// A device's primary context; INVALID_DEVICE.
+CUresult context_of_device(int device, CUcontext& context);
 
 // The device variable or kernel that the compiler registered for a host symbol; the error that a real runtime gives.
 cudaError_t variable_address(const void* symbol, CUdeviceptr& address, std::size_t& bytes);

@@ -41,6 +41,11 @@ CUDA_MEMCPY2D rows(void* to, std::size_t to_pitch, const void* from, std::size_t
   return description;
 }
 
+CUresult contexts_of(int to_device, CUcontext& there, int from_device, CUcontext& here) {
+  const CUresult result = context_of_device(to_device, there);
+  return result == CUDA_SUCCESS ? context_of_device(from_device, here) : result;
+}
+
 // The bytes [offset, offset + bytes) of a device variable.
 cudaError_t inside_variable(const void* symbol, std::size_t offset, std::size_t bytes, void*& out) {
   CUdeviceptr address = 0;
@@ -65,14 +70,21 @@ GAPLESS_SIM_RUNTIME_API cudaMemcpyAsync(void* to, const void* from, size_t bytes
   return copy_async(to, from, bytes, kind, stream);
 }
 
-GAPLESS_SIM_RUNTIME_API cudaMemcpyPeer(void* to, int, const void* from, int, size_t bytes) {
+GAPLESS_SIM_RUNTIME_API cudaMemcpyPeer(void* to, int to_device, const void* from, int from_device, size_t bytes) {
   GAPLESS_SIM_RUNTIME_CONTEXT_CALL("cudaMemcpyPeer");
-  return copy(to, from, bytes, cudaMemcpyDefault);
+  CUcontext there = nullptr;
+  CUcontext here = nullptr;
+  if (const CUresult bad = contexts_of(to_device, there, from_device, here); bad != CUDA_SUCCESS) return finish(bad);
+  return finish(cuMemcpyPeer(address_of(to), there, address_of(from), here, bytes));
 }
 
-GAPLESS_SIM_RUNTIME_API cudaMemcpyPeerAsync(void* to, int, const void* from, int, size_t bytes, cudaStream_t stream) {
+GAPLESS_SIM_RUNTIME_API cudaMemcpyPeerAsync(void* to, int to_device, const void* from, int from_device, size_t bytes,
+                                            cudaStream_t stream) {
   GAPLESS_SIM_RUNTIME_CONTEXT_CALL("cudaMemcpyPeerAsync");
-  return copy_async(to, from, bytes, cudaMemcpyDefault, stream);
+  CUcontext there = nullptr;
+  CUcontext here = nullptr;
+  if (const CUresult bad = contexts_of(to_device, there, from_device, here); bad != CUDA_SUCCESS) return finish(bad);
+  return finish(cuMemcpyPeerAsync(address_of(to), there, address_of(from), here, bytes, resolve_stream(stream)));
 }
 
 GAPLESS_SIM_RUNTIME_API cudaMemcpy2D(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width,

@@ -102,11 +102,16 @@ CUresult gapless::simcuda::ensure_driver() {
 
 CUresult gapless::simcuda::ensure_context() {
   CUdevice device = 0;
-  if (cuCtxGetDevice(&device) == CUDA_SUCCESS) return CUDA_SUCCESS;
+  const CUresult current = cuCtxGetDevice(&device);
+  if (current == CUDA_SUCCESS || current == CUDA_ERROR_NOT_PERMITTED) return current;
   if (const CUresult result = ensure_driver(); result != CUDA_SUCCESS) return result;
   CUcontext context = nullptr;
   const CUresult result = retained_context(selected_device, context);
   return result == CUDA_SUCCESS ? cuCtxSetCurrent(context) : result;
+}
+
+CUresult gapless::simcuda::context_of_device(int device, CUcontext& context) {
+  return valid(device) ? retained_context(device, context) : CUDA_ERROR_INVALID_DEVICE;
 }
 
 GAPLESS_SIM_RUNTIME_API cudaDriverGetVersion(int* version) {
@@ -142,7 +147,9 @@ GAPLESS_SIM_RUNTIME_API cudaGetDevice(int* device) {
   if (device == nullptr) return finish(cudaErrorInvalidValue);
   if (const CUresult result = ensure_driver(); result != CUDA_SUCCESS) return finish(result);
   CUdevice current = 0;
-  *device = cuCtxGetDevice(&current) == CUDA_SUCCESS ? current : selected_device;
+  const CUresult result = cuCtxGetDevice(&current);
+  if (result == CUDA_ERROR_NOT_PERMITTED) return finish(result);
+  *device = result == CUDA_SUCCESS ? current : selected_device;
   return cudaSuccess;
 }
 
@@ -192,10 +199,16 @@ GAPLESS_SIM_RUNTIME_API cudaDeviceCanAccessPeer(int* can, int device, int peer) 
 
 GAPLESS_SIM_RUNTIME_API cudaDeviceEnablePeerAccess(int peer, unsigned flags) {
   GAPLESS_SIM_RUNTIME_CONTEXT_CALL("cudaDeviceEnablePeerAccess");
-  if (!valid(peer)) return finish(cudaErrorInvalidDevice);
   CUcontext context = nullptr;
-  const CUresult result = retained_context(peer, context);
+  const CUresult result = context_of_device(peer, context);
   return finish(result == CUDA_SUCCESS ? cuCtxEnablePeerAccess(context, flags) : result);
+}
+
+GAPLESS_SIM_RUNTIME_API cudaDeviceDisablePeerAccess(int peer) {
+  GAPLESS_SIM_RUNTIME_CONTEXT_CALL("cudaDeviceDisablePeerAccess");
+  CUcontext context = nullptr;
+  const CUresult result = context_of_device(peer, context);
+  return finish(result == CUDA_SUCCESS ? cuCtxDisablePeerAccess(context) : result);
 }
 
 // Profilers are told nothing.

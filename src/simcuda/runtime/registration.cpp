@@ -74,7 +74,7 @@ GAPLESS_SIM_EXPORT void __cudaRegisterVar(void**, char* host, char*, const char*
 
 GAPLESS_SIM_EXPORT cudaError_t __cudaGetKernel(cudaKernel_t* out, const void* symbol) {
   CUfunction function = nullptr;
-  const cudaError_t error = function_of(symbol, function);
+  const cudaError_t error = out != nullptr ? function_of(symbol, function) : cudaErrorInvalidValue;
   if (error == cudaSuccess) *out = reinterpret_cast<cudaKernel_t>(function);
   return finish(error);
 }
@@ -92,6 +92,7 @@ GAPLESS_SIM_RUNTIME_API cudaGetSymbolAddress(void** out, const void* symbol) {
 
 GAPLESS_SIM_RUNTIME_API cudaGetSymbolSize(size_t* out, const void* symbol) {
   GAPLESS_SIM_RUNTIME_CONTEXT_CALL("cudaGetSymbolSize");
+  if (out == nullptr) return finish(cudaErrorInvalidValue);
   if (out == nullptr) return finish(cudaErrorInvalidValue);
   CUdeviceptr address = 0;
   return finish(variable_address(symbol, address, *out));

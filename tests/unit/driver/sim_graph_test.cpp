@@ -119,6 +119,48 @@ TEST_P(SimGraph, LaunchesOfOneExecFollowEachOtherOnAnyStream) {
   EXPECT_EQ(machine_.violation_count(), 1u) << "only launches follow launches";
 }
 
+// A graph that forks is launched inside another capture: its branches stay branches, between what its stream held and
+// what it gets.
+TEST_P(SimGraph, AForkingChildIsCaptured) {
+  Address block = 0;
+  ASSERT_EQ(machine_.allocate(0, 4096, block), Result::ok);
+  const Stream origin = stream();
+  const Stream side = stream();
+  ASSERT_EQ(machine_.begin_capture(0, origin, CaptureMode::relaxed), Result::ok);
+  order(origin, side);
+  note(side, "side", block);
+  note(origin, "origin", block + 512);
+  order(side, origin);
+  const GraphExec child = end(origin);
+
+  ASSERT_EQ(machine_.begin_capture(0, origin, CaptureMode::relaxed), Result::ok);
+  note(origin, "before", block);
+  ASSERT_EQ(machine_.graph_launch(0, child, origin), Result::ok);
+  ASSERT_EQ(machine_.graph_launch(0, child, origin), Result::ok);
+  note(origin, "after", block);
+  const GraphExec parent = end(origin);
+  EXPECT_EQ(log_, "");
+  ASSERT_EQ(machine_.graph_launch(0, parent, origin), Result::ok);
+  ASSERT_EQ(machine_.stream_synchronize(0, origin), Result::ok);
+  EXPECT_EQ(log_.substr(0, 7), "before ");
+  EXPECT_EQ(log_.substr(log_.size() - 6), "after ");
+  EXPECT_EQ(log_.size(), std::string("before side origin side origin after ").size());
+  EXPECT_EQ(machine_.violation_count(), 0u) << machine_.violations()[0].text;
+
+  // The branches are not ordered among themselves: what the origin's writes of the side's bytes would race with.
+  ASSERT_EQ(machine_.begin_capture(0, origin, CaptureMode::relaxed), Result::ok);
+  order(origin, side);
+  note(side, "side", block);
+  note(origin, "origin", block);
+  order(side, origin);
+  const GraphExec racing = end(origin);
+  ASSERT_EQ(machine_.begin_capture(0, origin, CaptureMode::relaxed), Result::ok);
+  ASSERT_EQ(machine_.graph_launch(0, racing, origin), Result::ok);
+  const GraphExec outer = end(origin);
+  ASSERT_EQ(machine_.graph_launch(0, outer, origin), Result::ok);
+  EXPECT_EQ(machine_.violation_count(), 1u);
+}
+
 TEST_P(SimGraph, PoolCallsInACaptureAreRefusedAndChangeNothing) {
   const Stream origin = stream();
   Stream blocking = nullptr;
