@@ -54,7 +54,9 @@ enum {
   GAPLESS_SIM_DRIVER = 0,  /* a driver or runtime function that is simulated */
   GAPLESS_SIM_MATHS = 1,   /* a function of a maths library's stand-in: does nothing, succeeds */
   GAPLESS_SIM_MISSING = 2, /* a driver or runtime function that is not simulated: it failed with "not supported" */
-  GAPLESS_SIM_KERNEL = 3   /* launches, by kernel name; counted only while GAPLESS_SIM_COUNT_KERNELS=1 */
+  GAPLESS_SIM_KERNEL = 3,  /* launches, by kernel name; counted only while GAPLESS_SIM_COUNT_KERNELS=1 */
+  GAPLESS_SIM_NOT_JUDGED =
+      4 /* strict mode: launches that nobody declared the memory of, by name of kernel or routine */
 };
 typedef void (*gapless_sim_call_visitor)(void* user, const char* function, int kind, uint64_t calls);
 GAPLESS_SIM_EXPORT void gapless_sim_visit_calls(gapless_sim_call_visitor visitor, void* user);
@@ -63,9 +65,9 @@ GAPLESS_SIM_EXPORT void gapless_sim_visit_calls(gapless_sim_call_visitor visitor
 GAPLESS_SIM_EXPORT void gapless_sim_reset_counters(void);
 
 /* The statistics as JSON: driver_calls {function: count}, physical_bytes, physical_bytes_peak (summed over devices),
- * violations, then seed, again (the shell command that runs the same again), violation_reports, missing_calls,
- * maths_calls, devices. Returns the length without the NUL, as
- * snprintf does; writes at most `capacity` bytes, always terminated. */
+ * violations, then launches_not_judged {name: count} (strict mode), seed, again (the shell command that runs the same
+ * again), violation_reports, missing_calls, maths_calls, devices. Returns the length without the NUL, as snprintf does;
+ * writes at most `capacity` bytes, always terminated. */
 GAPLESS_SIM_EXPORT size_t gapless_sim_stats_json(char* buffer, size_t capacity);
 GAPLESS_SIM_EXPORT int gapless_sim_write_stats(const char* path);
 
@@ -115,8 +117,9 @@ GAPLESS_SIM_EXPORT int gapless_sim_host_acquire(uint64_t token);
 GAPLESS_SIM_EXPORT int gapless_sim_set_size(int device, uint64_t bytes);
 GAPLESS_SIM_EXPORT int gapless_sim_set_other_process_bytes(int device, uint64_t bytes);
 
-/* Once `after` more calls of a driver function ("cuMemSetAccess", also on behalf of the runtime) have run as usual, the next
- * one does nothing and gives `result`, a CUresult other than 0. One failure a function: another call replaces it. */
+/* Once `after` more calls of a driver function ("cuMemSetAccess", also on behalf of the runtime) have run as usual, the
+ * next one does nothing and gives `result`, a CUresult other than 0. One failure a function: another call replaces it.
+ */
 GAPLESS_SIM_EXPORT int gapless_sim_fail_call(const char* function, uint64_t after, int result);
 
 /* Called after each host synchronisation with the stream's id (0: legacy default), or -1 for a whole device; NULL:

@@ -22,9 +22,12 @@ struct Function {
   std::string name;
   std::atomic<std::size_t> dynamic_shared_limit{kDefaultSharedBytes};
   CallCounter launches;
+  CallCounter not_judged;
 
   explicit Function(std::string function_name)
-      : name(std::move(function_name)), launches(name.c_str(), GAPLESS_SIM_KERNEL) {}
+      : name(std::move(function_name)),
+        launches(name.c_str(), GAPLESS_SIM_KERNEL),
+        not_judged(name.c_str(), GAPLESS_SIM_NOT_JUDGED) {}
 };
 
 struct Launch {

@@ -105,16 +105,22 @@ struct Deferred {
   }
 };
 
-// What the launch touches, as far as somebody declared it.
-bool find_ranges(const Launch& launch, const Function& function, int device, std::vector<sim::Access>& out) {
+bool declared_ranges(const std::string& name, Ranges& out) {
   Registry& all = registry();
-  if (!all.has_ranges.load(std::memory_order_acquire)) return true;
+  if (!all.has_ranges.load(std::memory_order_acquire)) return false;
+  std::shared_lock lock(all.mutex);
+  const auto found = all.ranges.find(name);
+  if (found == all.ranges.end()) return false;
+  out = found->second;
+  return true;
+}
+
+// What the launch touches, where somebody declared it. False: the parameters for that are missing.
+bool find_ranges(const Launch& launch, Function& function, int device, std::vector<sim::Access>& out) {
   Ranges ranges;
-  {
-    std::shared_lock lock(all.mutex);
-    const auto found = all.ranges.find(function.name);
-    if (found == all.ranges.end()) return true;
-    ranges = found->second;
+  if (!declared_ranges(function.name, ranges)) {
+    function.not_judged.hit();
+    return true;
   }
   if (launch.parameters == nullptr) return false;
   gapless_sim_launch description = describe(launch, function.name.c_str(), device);
@@ -162,12 +168,16 @@ CUresult launch(Function* function, const Launch& configuration) {
   if (count_kernels()) function->launches.hit();
   sim::Operation operation;
   operation.name = function->name.c_str();
+  operation.kernel = true;
   std::vector<sim::Access> accesses;
   if (m->config().strict && !find_ranges(configuration, *function, device, accesses)) return CUDA_ERROR_INVALID_VALUE;
   operation.accesses = accesses;
   Body body;
   if (find_body(function->name, body)) {
     if (configuration.parameters == nullptr && !body.parameter_bytes.empty()) return CUDA_ERROR_INVALID_VALUE;
+    for (std::size_t index = 0; index < body.parameter_bytes.size(); ++index) {
+      if (configuration.parameters[index] == nullptr) return CUDA_ERROR_INVALID_VALUE;
+    }
     auto deferred = std::make_shared<Deferred>();
     deferred->body = std::move(body);
     deferred->launch = configuration;
@@ -200,6 +210,7 @@ CUresult gapless_sim_operation_on(const char* name, CUstream stream, const gaple
   if (m == nullptr) return CUDA_ERROR_NOT_INITIALIZED;
   if (const CUresult error = current_device(device); error != CUDA_SUCCESS) return error;
   std::vector<sim::Access> accesses;
+  if (m->config().strict && count == 0) function_named(name)->not_judged.hit();
   for (std::size_t index = 0; m->config().strict && index < count; ++index) {
     if (ranges[index].bytes == 0) continue;
     accesses.push_back(
@@ -207,6 +218,7 @@ CUresult gapless_sim_operation_on(const char* name, CUstream stream, const gaple
   }
   sim::Operation operation;
   operation.name = name;
+  operation.kernel = true;
   operation.accesses = accesses;
   return to_cuda(m->submit(device, resolve_stream(stream), operation));
 }

@@ -111,6 +111,7 @@ std::string statistics_json() {
   append_calls(out, "missing_calls", GAPLESS_SIM_MISSING);
   append_calls(out, "maths_calls", GAPLESS_SIM_MATHS);
   append_calls(out, "kernels", GAPLESS_SIM_KERNEL);
+  append_calls(out, "launches_not_judged", GAPLESS_SIM_NOT_JUDGED);
   append_devices(out, m);
   append_violations(out, m);
   return out + "\n}\n";
@@ -128,7 +129,13 @@ std::string statistics_line() {
             size_text(info.total_bytes);
   }
   const std::uint64_t broken = m != nullptr ? m->violation_count() : 0;
-  return line + "; " + std::to_string(broken) + (broken == 1 ? " violation" : " violations");
+  line += "; " + std::to_string(broken) + (broken == 1 ? " violation" : " violations");
+  const auto unknown = calls_of_kind(GAPLESS_SIM_NOT_JUDGED);
+  if (unknown.empty()) return line;
+  std::uint64_t launches = 0;
+  for (const auto& [name, calls] : unknown) launches += calls;
+  return line + "; " + std::to_string(launches) + " launches of " + std::to_string(unknown.size()) +
+         " kernels were not judged: nobody declared what they touch";
 }
 
 bool write_statistics(const std::string& path) {
@@ -157,7 +164,8 @@ int* gapless::simcuda::gapless_sim_runtime_depth() {
 }
 
 void gapless_sim_visit_calls(gapless_sim_call_visitor visitor, void* user) {
-  for (const int kind : {GAPLESS_SIM_DRIVER, GAPLESS_SIM_MATHS, GAPLESS_SIM_MISSING, GAPLESS_SIM_KERNEL}) {
+  for (const int kind :
+       {GAPLESS_SIM_DRIVER, GAPLESS_SIM_MATHS, GAPLESS_SIM_MISSING, GAPLESS_SIM_KERNEL, GAPLESS_SIM_NOT_JUDGED}) {
     for (const auto& [name, calls] : calls_of_kind(kind)) visitor(user, name.c_str(), kind, calls);
   }
 }

@@ -68,6 +68,7 @@ GAPLESS_SIM_CUBLAS cublasSetStream(cublasHandle_t handle, cudaStream_t stream) {
 GAPLESS_SIM_CUBLAS cublasGetStream(cublasHandle_t handle, cudaStream_t* stream) {
   GAPLESS_SIM_MATHS_CALL("cublasGetStream");
   GAPLESS_SIM_REQUIRE_HANDLE(handle);
+  if (stream == nullptr) return CUBLAS_STATUS_INVALID_VALUE;
   *stream = handle->stream;
   return CUBLAS_STATUS_SUCCESS;
 }
@@ -82,6 +83,7 @@ GAPLESS_SIM_CUBLAS cublasSetPointerMode(cublasHandle_t handle, cublasPointerMode
 GAPLESS_SIM_CUBLAS cublasGetPointerMode(cublasHandle_t handle, cublasPointerMode_t* mode) {
   GAPLESS_SIM_MATHS_CALL("cublasGetPointerMode");
   GAPLESS_SIM_REQUIRE_HANDLE(handle);
+  if (mode == nullptr) return CUBLAS_STATUS_INVALID_VALUE;
   *mode = handle->pointer_mode;
   return CUBLAS_STATUS_SUCCESS;
 }
@@ -96,6 +98,7 @@ GAPLESS_SIM_CUBLAS cublasSetMathMode(cublasHandle_t handle, cublasMath_t mode) {
 GAPLESS_SIM_CUBLAS cublasGetMathMode(cublasHandle_t handle, cublasMath_t* mode) {
   GAPLESS_SIM_MATHS_CALL("cublasGetMathMode");
   GAPLESS_SIM_REQUIRE_HANDLE(handle);
+  if (mode == nullptr) return CUBLAS_STATUS_INVALID_VALUE;
   *mode = handle->math_mode;
   return CUBLAS_STATUS_SUCCESS;
 }
@@ -110,6 +113,7 @@ GAPLESS_SIM_CUBLAS cublasSetAtomicsMode(cublasHandle_t handle, cublasAtomicsMode
 GAPLESS_SIM_CUBLAS cublasGetAtomicsMode(cublasHandle_t handle, cublasAtomicsMode_t* mode) {
   GAPLESS_SIM_MATHS_CALL("cublasGetAtomicsMode");
   GAPLESS_SIM_REQUIRE_HANDLE(handle);
+  if (mode == nullptr) return CUBLAS_STATUS_INVALID_VALUE;
   *mode = handle->atomics_mode;
   return CUBLAS_STATUS_SUCCESS;
 }

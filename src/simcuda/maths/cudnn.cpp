@@ -101,14 +101,17 @@ GAPLESS_SIM_CUDNN_DESCRIPTOR(RNNData, CudnnRnnData)
 GAPLESS_SIM_CUDNN cudnnSetTensorNdDescriptor(cudnnTensorDescriptor_t descriptor, cudnnDataType_t type, int dimensions,
                                              const int sizes[], const int strides[]) {
   GAPLESS_SIM_MATHS_CALL("cudnnSetTensorNdDescriptor");
+  GAPLESS_SIM_CUDNN_REQUIRE(descriptor != nullptr);
   return tensor_of(descriptor)->set(type, dimensions, sizes, strides);
 }
 
 GAPLESS_SIM_CUDNN cudnnGetTensorNdDescriptor(const cudnnTensorDescriptor_t descriptor, int requested,
                                              cudnnDataType_t* type, int* dimensions, int sizes[], int strides[]) {
   GAPLESS_SIM_MATHS_CALL("cudnnGetTensorNdDescriptor");
+  GAPLESS_SIM_CUDNN_REQUIRE(descriptor != nullptr && type != nullptr && dimensions != nullptr && sizes != nullptr &&
+                            strides != nullptr);
   const CudnnTensor* tensor = tensor_of(descriptor);
-  const int count = std::min(requested, tensor->dimensions);
+  const int count = std::clamp(requested, 0, tensor->dimensions);
   *type = tensor->type;
   *dimensions = tensor->dimensions;
   std::copy_n(tensor->sizes, count, sizes);
@@ -119,6 +122,7 @@ GAPLESS_SIM_CUDNN cudnnGetTensorNdDescriptor(const cudnnTensorDescriptor_t descr
 GAPLESS_SIM_CUDNN cudnnSetFilterNdDescriptor(cudnnFilterDescriptor_t descriptor, cudnnDataType_t type,
                                              cudnnTensorFormat_t format, int dimensions, const int sizes[]) {
   GAPLESS_SIM_MATHS_CALL("cudnnSetFilterNdDescriptor");
+  GAPLESS_SIM_CUDNN_REQUIRE(descriptor != nullptr);
   tensor_of(descriptor)->format = format;
   return tensor_of(descriptor)->set(type, dimensions, sizes, nullptr);
 }
@@ -127,22 +131,26 @@ GAPLESS_SIM_CUDNN cudnnGetFilterNdDescriptor(const cudnnFilterDescriptor_t descr
                                              cudnnDataType_t* type, cudnnTensorFormat_t* format, int* dimensions,
                                              int sizes[]) {
   GAPLESS_SIM_MATHS_CALL("cudnnGetFilterNdDescriptor");
+  GAPLESS_SIM_CUDNN_REQUIRE(descriptor != nullptr && type != nullptr && format != nullptr && dimensions != nullptr &&
+                            sizes != nullptr);
   const CudnnTensor* filter = tensor_of(descriptor);
   *type = filter->type;
   *format = filter->format;
   *dimensions = filter->dimensions;
-  std::copy_n(filter->sizes, std::min(requested, filter->dimensions), sizes);
+  std::copy_n(filter->sizes, std::clamp(requested, 0, filter->dimensions), sizes);
   return CUDNN_STATUS_SUCCESS;
 }
 
 GAPLESS_SIM_CUDNN cudnnDropoutGetStatesSize(cudnnHandle_t, size_t* bytes) {
   GAPLESS_SIM_MATHS_CALL("cudnnDropoutGetStatesSize");
+  GAPLESS_SIM_CUDNN_REQUIRE(bytes != nullptr);
   *bytes = 1u << 20;  // a generator's state for each resident thread; the real size depends on the device
   return CUDNN_STATUS_SUCCESS;
 }
 
 GAPLESS_SIM_CUDNN cudnnDropoutGetReserveSpaceSize(cudnnTensorDescriptor_t input, size_t* bytes) {
   GAPLESS_SIM_MATHS_CALL("cudnnDropoutGetReserveSpaceSize");
+  GAPLESS_SIM_CUDNN_REQUIRE(input != nullptr && bytes != nullptr);
   *bytes = tensor_of(input)->bytes() / tensor_of(input)->element_bytes() / 8 + 1;  // a mask bit for each element
   return CUDNN_STATUS_SUCCESS;
 }

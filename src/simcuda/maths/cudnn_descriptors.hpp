@@ -11,6 +11,9 @@
 
 #define GAPLESS_SIM_CUDNN extern "C" GAPLESS_SIM_EXPORT cudnnStatus_t CUDNNWINAPI
 
+#define GAPLESS_SIM_CUDNN_REQUIRE(condition) \
+  if (!(condition)) return CUDNN_STATUS_BAD_PARAM
+
 namespace gapless::simcuda {
 
 struct CudnnHandle {
@@ -46,6 +49,18 @@ struct CudnnTensor {
     std::size_t total = element_bytes();
     for (int axis = 0; axis < dimensions; ++axis) total *= static_cast<std::size_t>(sizes[axis]);
     return total;
+  }
+
+  // bytes() where the elements have no holes between them, else 0.
+  std::size_t dense_bytes() const {
+    std::size_t last = 0;  // the highest element
+    bool has_strides = false;
+    for (int axis = 0; axis < dimensions; ++axis) {
+      if (sizes[axis] < 1 || strides[axis] < 0) return 0;
+      has_strides = has_strides || strides[axis] != 0;
+      last += static_cast<std::size_t>(sizes[axis] - 1) * static_cast<std::size_t>(strides[axis]);
+    }
+    return !has_strides || (last + 1) * element_bytes() == bytes() ? bytes() : 0;
   }
 
   cudnnStatus_t set(cudnnDataType_t data_type, int count, const int* size, const int* stride) {

@@ -46,6 +46,7 @@ GAPLESS_SIM_CUDNN cudnnGetConvolutionForwardAlgorithm_v7(cudnnHandle_t, Tensor x
                                                          const int requested, int* found,
                                                          cudnnConvolutionFwdAlgoPerf_t* results) {
   GAPLESS_SIM_MATHS_CALL("cudnnGetConvolutionForwardAlgorithm_v7");
+  GAPLESS_SIM_CUDNN_REQUIRE(x != nullptr && w != nullptr);
   return answer(kForward, workspace_bytes(x, w), requested, found, results);
 }
 
@@ -53,12 +54,14 @@ GAPLESS_SIM_CUDNN cudnnFindConvolutionForwardAlgorithmEx(cudnnHandle_t, Tensor x
                                                          Convolution, Tensor, void*, const int requested, int* found,
                                                          cudnnConvolutionFwdAlgoPerf_t* results, void*, size_t) {
   GAPLESS_SIM_MATHS_CALL("cudnnFindConvolutionForwardAlgorithmEx");
+  GAPLESS_SIM_CUDNN_REQUIRE(x != nullptr && w != nullptr);
   return answer(kForward, workspace_bytes(x, w), requested, found, results);
 }
 
 GAPLESS_SIM_CUDNN cudnnGetConvolutionForwardWorkspaceSize(cudnnHandle_t, Tensor x, Filter w, Convolution, Tensor,
                                                           cudnnConvolutionFwdAlgo_t, size_t* bytes) {
   GAPLESS_SIM_MATHS_CALL("cudnnGetConvolutionForwardWorkspaceSize");
+  GAPLESS_SIM_CUDNN_REQUIRE(x != nullptr && w != nullptr && bytes != nullptr);
   *bytes = workspace_bytes(x, w);
   return CUDNN_STATUS_SUCCESS;
 }
@@ -67,6 +70,7 @@ GAPLESS_SIM_CUDNN cudnnGetConvolutionBackwardDataAlgorithm_v7(cudnnHandle_t, Fil
                                                               const int requested, int* found,
                                                               cudnnConvolutionBwdDataAlgoPerf_t* results) {
   GAPLESS_SIM_MATHS_CALL("cudnnGetConvolutionBackwardDataAlgorithm_v7");
+  GAPLESS_SIM_CUDNN_REQUIRE(dy != nullptr && w != nullptr);
   return answer(kBackwardData, workspace_bytes(dy, w), requested, found, results);
 }
 
@@ -76,12 +80,14 @@ GAPLESS_SIM_CUDNN cudnnFindConvolutionBackwardDataAlgorithmEx(cudnnHandle_t, Fil
                                                               cudnnConvolutionBwdDataAlgoPerf_t* results, void*,
                                                               size_t) {
   GAPLESS_SIM_MATHS_CALL("cudnnFindConvolutionBackwardDataAlgorithmEx");
+  GAPLESS_SIM_CUDNN_REQUIRE(dy != nullptr && w != nullptr);
   return answer(kBackwardData, workspace_bytes(dy, w), requested, found, results);
 }
 
 GAPLESS_SIM_CUDNN cudnnGetConvolutionBackwardDataWorkspaceSize(cudnnHandle_t, Filter w, Tensor dy, Convolution, Tensor,
                                                                cudnnConvolutionBwdDataAlgo_t, size_t* bytes) {
   GAPLESS_SIM_MATHS_CALL("cudnnGetConvolutionBackwardDataWorkspaceSize");
+  GAPLESS_SIM_CUDNN_REQUIRE(dy != nullptr && w != nullptr && bytes != nullptr);
   *bytes = workspace_bytes(dy, w);
   return CUDNN_STATUS_SUCCESS;
 }
@@ -90,6 +96,7 @@ GAPLESS_SIM_CUDNN cudnnGetConvolutionBackwardFilterAlgorithm_v7(cudnnHandle_t, T
                                                                 const int requested, int* found,
                                                                 cudnnConvolutionBwdFilterAlgoPerf_t* results) {
   GAPLESS_SIM_MATHS_CALL("cudnnGetConvolutionBackwardFilterAlgorithm_v7");
+  GAPLESS_SIM_CUDNN_REQUIRE(x != nullptr && dw != nullptr);
   return answer(kBackwardFilter, workspace_bytes(x, dw), requested, found, results);
 }
 
@@ -99,6 +106,7 @@ GAPLESS_SIM_CUDNN cudnnFindConvolutionBackwardFilterAlgorithmEx(cudnnHandle_t, T
                                                                 cudnnConvolutionBwdFilterAlgoPerf_t* results, void*,
                                                                 size_t) {
   GAPLESS_SIM_MATHS_CALL("cudnnFindConvolutionBackwardFilterAlgorithmEx");
+  GAPLESS_SIM_CUDNN_REQUIRE(x != nullptr && dw != nullptr);
   return answer(kBackwardFilter, workspace_bytes(x, dw), requested, found, results);
 }
 
@@ -106,6 +114,7 @@ GAPLESS_SIM_CUDNN cudnnGetConvolutionBackwardFilterWorkspaceSize(cudnnHandle_t, 
                                                                  Filter dw, cudnnConvolutionBwdFilterAlgo_t,
                                                                  size_t* bytes) {
   GAPLESS_SIM_MATHS_CALL("cudnnGetConvolutionBackwardFilterWorkspaceSize");
+  GAPLESS_SIM_CUDNN_REQUIRE(x != nullptr && dw != nullptr && bytes != nullptr);
   *bytes = workspace_bytes(x, dw);
   return CUDNN_STATUS_SUCCESS;
 }
@@ -117,6 +126,7 @@ GAPLESS_SIM_CUDNN cudnnGetBatchNormalizationForwardTrainingExWorkspaceSize(cudnn
                                                                            Tensor, const cudnnActivationDescriptor_t,
                                                                            size_t* bytes) {
   GAPLESS_SIM_MATHS_CALL("cudnnGetBatchNormalizationForwardTrainingExWorkspaceSize");
+  GAPLESS_SIM_CUDNN_REQUIRE(bytes != nullptr);
   *bytes = 0;
   return CUDNN_STATUS_SUCCESS;
 }
@@ -126,6 +136,7 @@ GAPLESS_SIM_CUDNN cudnnGetBatchNormalizationBackwardExWorkspaceSize(cudnnHandle_
                                                                     Tensor, Tensor, const cudnnActivationDescriptor_t,
                                                                     size_t* bytes) {
   GAPLESS_SIM_MATHS_CALL("cudnnGetBatchNormalizationBackwardExWorkspaceSize");
+  GAPLESS_SIM_CUDNN_REQUIRE(bytes != nullptr);
   *bytes = 0;
   return CUDNN_STATUS_SUCCESS;
 }
@@ -135,6 +146,7 @@ GAPLESS_SIM_CUDNN cudnnGetBatchNormalizationTrainingExReserveSpaceSize(cudnnHand
                                                                        const cudnnActivationDescriptor_t, Tensor,
                                                                        size_t* bytes) {
   GAPLESS_SIM_MATHS_CALL("cudnnGetBatchNormalizationTrainingExReserveSpaceSize");
+  GAPLESS_SIM_CUDNN_REQUIRE(bytes != nullptr);
   *bytes = 0;
   return CUDNN_STATUS_SUCCESS;
 }
@@ -145,6 +157,7 @@ GAPLESS_SIM_CUDNN cudnnGetCTCLossWorkspaceSize(cudnnHandle_t, Tensor probabiliti
                                                const int*, cudnnCTCLossAlgo_t, cudnnCTCLossDescriptor_t,
                                                size_t* bytes) {
   GAPLESS_SIM_MATHS_CALL("cudnnGetCTCLossWorkspaceSize");
+  GAPLESS_SIM_CUDNN_REQUIRE(probabilities != nullptr && bytes != nullptr);
   *bytes = tensor_of(probabilities)->bytes();
   return CUDNN_STATUS_SUCCESS;
 }
@@ -152,6 +165,7 @@ GAPLESS_SIM_CUDNN cudnnGetCTCLossWorkspaceSize(cudnnHandle_t, Tensor probabiliti
 GAPLESS_SIM_CUDNN cudnnGetCTCLossWorkspaceSize_v8(cudnnHandle_t, cudnnCTCLossAlgo_t, cudnnCTCLossDescriptor_t,
                                                   Tensor probabilities, Tensor, size_t* bytes) {
   GAPLESS_SIM_MATHS_CALL("cudnnGetCTCLossWorkspaceSize_v8");
+  GAPLESS_SIM_CUDNN_REQUIRE(probabilities != nullptr && bytes != nullptr);
   *bytes = tensor_of(probabilities)->bytes();
   return CUDNN_STATUS_SUCCESS;
 }
