@@ -119,12 +119,16 @@ gapless_status gapless_kernels_copy(void* to, const void* from, size_t bytes, ga
   return launched("cudaMemcpyAsync", bytes == 0 ? 0 : k::copy(to, from, bytes, stream));
 }
 
-gapless_status gapless_kernels_exchange_device(int32_t* device) {
-  if (device == nullptr) return refuse("device is NULL");
-  int next = *device;
-  const int error = k::exchange_device(next);
-  if (error == 0) *device = next;
-  return launched("cudaSetDevice", error);
+gapless_status gapless_kernels_enter_device(int32_t device, int32_t* entered) {
+  if (entered == nullptr) return refuse("entered is NULL");
+  bool pushed = false;
+  const int error = k::enter_device(device, pushed);
+  *entered = pushed ? 1 : 0;
+  return launched("cuCtxPushCurrent", error);
+}
+
+void gapless_kernels_leave_device(int32_t entered) {
+  if (entered != 0) k::leave_device();
 }
 
 gapless_status gapless_kernels_guard_fill(const gapless_guard_range* ranges, size_t count, gapless_stream stream) {

@@ -60,8 +60,10 @@ GAPLESS_EXPORT gapless_status gapless_kernels_pad(const gapless_pad_batch* batch
  * pinned memory when the work is done. */
 GAPLESS_EXPORT gapless_status gapless_kernels_copy(void* to, const void* from, size_t bytes, gapless_stream stream);
 
-/* Makes `*device` the calling thread's current device and leaves the one before there. */
-GAPLESS_EXPORT gapless_status gapless_kernels_exchange_device(int32_t* device);
+/* Makes `device` the calling thread's current one until gapless_kernels_leave_device(*entered), called on the same thread. No
+ * other device's context is made by it. After a failure *entered is 0. */
+GAPLESS_EXPORT gapless_status gapless_kernels_enter_device(int32_t device, int32_t* entered);
+GAPLESS_EXPORT void gapless_kernels_leave_device(int32_t entered);
 
 /* ------------------------------------------------------------------ guards */
 

@@ -14,7 +14,9 @@ int launch_checksum(const ChecksumBatch& batch, int count, gapless_stream stream
 int clear_report(gapless_guard_report* report, gapless_stream stream);
 int clear_sums(std::uint64_t* sums, std::size_t count, gapless_stream stream);
 int copy(void* to, const void* from, std::size_t bytes, gapless_stream stream);
-int exchange_device(int& device);
+// `entered`: leave_device() is owed; not where the device was the current one.
+int enter_device(int device, bool& entered);
+void leave_device();
 const char* launch_error_name(int error);
 
 }  // namespace gapless::kernels

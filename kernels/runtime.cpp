@@ -10,16 +10,6 @@ int copy(void* to, const void* from, std::size_t bytes, gapless_stream stream) {
   return cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, static_cast<cudaStream_t>(stream));
 }
 
-int exchange_device(int& device) {
-  int before = 0;
-  if (const cudaError_t error = cudaGetDevice(&before); error != cudaSuccess) return error;
-  // Setting the current one is not free: it makes the device's context where there is none yet.
-  if (before != device)
-    if (const cudaError_t error = cudaSetDevice(device); error != cudaSuccess) return error;
-  device = before;
-  return cudaSuccess;
-}
-
 const char* launch_error_name(int error) {
   return cudaGetErrorName(static_cast<cudaError_t>(error));
 }

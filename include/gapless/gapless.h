@@ -184,6 +184,10 @@ typedef struct gapless_stats {
   int64_t dormant_mappings;
   int64_t idle_bytes;      /* physical bytes under no live or pending block */
   int64_t reserved_address_bytes;
+  /* Of the steps marked with gapless_mark_step, while the option learn is on: blocks over 1 MiB that had a counterpart in the last
+   * step of the same label (the n-th of a size is that of the n-th of the size), and how many of them got its address. */
+  int64_t large_repeated;
+  int64_t large_kept;
 } gapless_stats;
 
 GAPLESS_EXPORT gapless_status gapless_get_stats(gapless_allocator* allocator, int32_t device, gapless_stats* out);
@@ -324,7 +328,8 @@ GAPLESS_EXPORT gapless_status gapless_constant_release(gapless_constant_pool* po
 /* Makes all buffers of a class ahead, each of at least `bytes`. Buffers that are leased keep their size. */
 GAPLESS_EXPORT gapless_status gapless_constant_reserve(gapless_constant_pool* pool, uint64_t shape_class, size_t bytes,
                                                        gapless_stream stream);
-/* Gives back the buffers that nobody leases, after waiting for their work. *released (bytes) may be NULL. */
+/* Gives back the buffers that nobody leases, after waiting for their work; captures go on. *released (bytes) may be NULL. A
+ * request of the device that would fail otherwise does the same, before OOM hooks are asked. */
 GAPLESS_EXPORT gapless_status gapless_constant_trim(gapless_constant_pool* pool, size_t* released);
 
 typedef struct gapless_constant_stats {
@@ -393,6 +398,53 @@ GAPLESS_NODISCARD GAPLESS_EXPORT gapless_status gapless_pad(gapless_constant_poo
  * only count, to, value and outputs are read, and whether labels is NULL. */
 GAPLESS_EXPORT gapless_status gapless_pad_reserve(gapless_constant_pool* pool, const gapless_ragged_batch* batch,
                                                   int64_t longest, gapless_stream stream);
+
+/* ------------------------------------------------------------------ guards */
+
+/* The debug mode of the option `guard`: what a program writes behind its blocks, and to memory that it has freed.
+ *
+ * Behind each block lies a red zone of 512 to 1023 bytes, which begins at the first byte that was not asked for; freed memory is
+ * filled with a pattern and kept back (option guard_quarantine) before it is used again. Both are looked at when the memory is let
+ * go, and by gapless_check_guards. What is kept back counts as live, and statistics, events and snapshots show blocks with their
+ * red zones. It is given back before a request is given up, by gapless_trim and at gapless_close. Blocks that are allocated or
+ * freed on a stream that captures, or on the per-thread default stream, are not guarded, nor are constant buffers. */
+typedef enum gapless_guard_kind {
+  GAPLESS_GUARD_RED_ZONE = 0, /* written behind its end (or before the block behind it) */
+  GAPLESS_GUARD_FREED = 1     /* written after its free, or before it by a stream that was not recorded on it */
+} gapless_guard_kind;
+
+typedef struct gapless_guard_life {
+  void* address;
+  size_t requested_bytes;
+  gapless_stream stream;
+  uint64_t allocated;      /* the how-manieth guarded allocation of the allocator it was, from 1 on; 0: there is none */
+  uint64_t freed;          /* how many there had been when it was freed; 0: it is live */
+  uint64_t step_allocated; /* steps marked on its device until then */
+  uint64_t step_freed;
+} gapless_guard_life;
+
+enum { GAPLESS_GUARD_LIVES = 4 };
+
+typedef struct gapless_guard_finding {
+  size_t struct_size;
+  int32_t device;
+  gapless_guard_kind kind;
+  gapless_guard_life block;
+  void* first_broken; /* lowest address that does not hold what it should */
+  size_t broken_bytes;
+  uint8_t expected, found; /* there */
+  uint32_t earlier_count;
+  gapless_guard_life earlier[GAPLESS_GUARD_LIVES]; /* blocks that lay there before, the latest first */
+  gapless_guard_life next;                         /* the live block behind the red zone */
+} gapless_guard_finding;
+
+/* Called once for each broken block and kind, on the thread that looked, with no lock held. */
+typedef void (*gapless_guard_hook)(void* user, const gapless_guard_finding* finding);
+/* NULL: findings go to standard error as text, at most 32 of them. Errors: UNSUPPORTED (opened without the option guard). */
+GAPLESS_EXPORT gapless_status gapless_set_guard_hook(gapless_allocator* allocator, gapless_guard_hook hook, void* user);
+/* Looks at the red zones of all blocks of the device and at all freed memory that is kept back; waits for their streams. *found:
+ * findings since the allocator was opened; may be NULL. Errors: UNSUPPORTED. */
+GAPLESS_EXPORT gapless_status gapless_check_guards(gapless_allocator* allocator, int32_t device, uint64_t* found);
 
 /* ------------------------------------------------------------------ events and history */
 

@@ -24,6 +24,7 @@ _LATER = {
     "PaddingCollator": "_padding",
     "RankOutOfMemory": "_agreement",
     "SequenceTooLong": "_padding",
+    "check_guards": "_guards",
     "constant_stats": "_padding",
     "elastic": "_elastic",
     "elastic_evaluation": "_evaluation",

@@ -25,7 +25,8 @@ class Stats(ctypes.Structure):
         *((name, ctypes.c_int64) for name in (
             "num_alloc_retries", "num_ooms", "num_sync_all_streams", "num_device_alloc", "num_device_free",
             "max_split_size", "hits", "misses", "reactivations", "moves", "lends", "wait_edges", "stalls",
-            "pinned_bytes", "dormant_mappings", "idle_bytes", "reserved_address_bytes")),
+            "pinned_bytes", "dormant_mappings", "idle_bytes", "reserved_address_bytes", "large_repeated",
+            "large_kept")),
     ]
 
 

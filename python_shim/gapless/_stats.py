@@ -14,7 +14,7 @@ def stats(device: int | None = None) -> dict[str, int]:
 
     Keys as in torch.cuda.memory_stats ("allocated_bytes.all.peak"), then gapless's own: "hits", "misses",
     "reactivations", "moves", "lends", "wait_edges", "stalls", "pinned_bytes", "dormant_mappings", "idle_bytes",
-    "reserved_address_bytes" (gapless.h says what they count). Empty before CUDA is in use, as PyTorch's are.
+    "reserved_address_bytes", "large_repeated", "large_kept" (gapless.h says what they count). Empty before CUDA is in use, as PyTorch's are.
     Raises RuntimeError when gapless is not the allocator or does not know the device.
     """
     try:

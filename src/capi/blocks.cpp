@@ -4,6 +4,7 @@
 #include "capi/handle.hpp"
 #include "capi/on_device.hpp"
 #include "capi/structs.hpp"
+#include "guard/guard.hpp"
 
 using gapless::Status;
 using gapless::capi::fenced;
@@ -21,6 +22,8 @@ gapless_status gapless_allocate(gapless_allocator* allocator, int32_t device, ga
       *out = nullptr;
       return Status::ok;
     }
+    if (allocator->guard != nullptr) [[unlikely]]
+      return allocator->guard->allocate(device, stream, bytes, out);
     return allocator->engine->allocate(device, stream, bytes, out);
   });
 }
@@ -31,6 +34,8 @@ gapless_status gapless_deallocate(gapless_allocator* allocator, void* pointer) {
       return Status::ok;
     if (allocator == nullptr) [[unlikely]]
       return null_argument("allocator");
+    if (allocator->guard != nullptr) [[unlikely]]
+      return allocator->guard->deallocate(pointer);
     return allocator->engine->deallocate(pointer);
   });
 }
@@ -40,6 +45,7 @@ gapless_status gapless_record_stream(gapless_allocator* allocator, void* pointer
     if (allocator == nullptr) return null_argument("allocator");
     DeviceAllocator* device = nullptr;
     const gapless::vmm::Region* region = nullptr;
+    if (allocator->guard != nullptr) allocator->guard->note_use(pointer, stream);
     const Status status = allocator->engine->locate(pointer, device, region);
     return status != Status::ok ? status : device->record_stream(*region, reinterpret_cast<uint64_t>(pointer), stream);
   });
@@ -47,6 +53,7 @@ gapless_status gapless_record_stream(gapless_allocator* allocator, void* pointer
 
 gapless_status gapless_forget_stream(gapless_allocator* allocator, int32_t device, gapless_stream stream) {
   return gapless::capi::on_used_device(allocator, device, [&](DeviceAllocator* one) {
+    if (allocator->guard != nullptr) allocator->guard->forget_stream(device, stream);
     return one != nullptr ? one->forget_stream(stream) : Status::ok;
   });
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Constant buffers and padding.
 #include <memory>
+#include <string>
 
 #include "capi/on_device.hpp"
 #include "capi/structs.hpp"
@@ -31,6 +32,16 @@ Status read_batch(const gapless_ragged_batch* from, gapless_ragged_batch& to) {
   return Status::ok;
 }
 
+// Buffers that nobody leases go back before a request of their device is given up.
+gapless_oom_answer give_idle_buffers(void* user, const gapless_oom_record* record) {
+  auto* const pool = static_cast<gapless_constant_pool*>(user);
+  if (record->device != pool->buffers.device() || record->requested_bytes > record->driver_total_bytes)
+    return GAPLESS_OOM_GIVE_UP;
+  std::uint64_t bytes = 0;
+  static_cast<void>(pool->buffers.trim(bytes));
+  return bytes > 0 ? GAPLESS_OOM_TRY_AGAIN : GAPLESS_OOM_GIVE_UP;
+}
+
 }  // namespace
 
 extern "C" {
@@ -44,8 +55,11 @@ gapless_status gapless_constant_pool_create(gapless_allocator* allocator, const 
     const std::uint32_t depth = given.depth != 0 ? given.depth : 2;
     const std::uint32_t most = given.most != 0 ? given.most : depth;
     if (most < depth) return gapless::base::fail(Status::invalid_argument, "most is below depth");
-    *out = new gapless_constant_pool{
-        allocator, BufferPool(*allocator->engine, allocator->constant_lock, given.device, depth, most)};
+    auto fresh = std::unique_ptr<gapless_constant_pool>(new gapless_constant_pool{
+        allocator, BufferPool(*allocator->engine, allocator->constant_lock, given.device, depth, most)});
+    const Status status = allocator->oom_hooks.add_giver(give_idle_buffers, fresh.get());
+    if (status != Status::ok) return status;
+    *out = fresh.release();
     allocator->constant_pools.fetch_add(1, std::memory_order_relaxed);
     return Status::ok;
   });
@@ -54,7 +68,13 @@ gapless_status gapless_constant_pool_create(gapless_allocator* allocator, const 
 gapless_status gapless_constant_pool_destroy(gapless_constant_pool* pool) {
   return fenced([&] {
     if (pool == nullptr) return Status::ok;
-    if (const Status status = pool->buffers.close(); status != Status::ok) return status;
+    gapless::capi::OomHooks& hooks = pool->allocator->oom_hooks;
+    static_cast<void>(hooks.remove(give_idle_buffers, pool));  // no thread is in it any more
+    if (const Status status = pool->buffers.close(); status != Status::ok) {
+      const std::string why = gapless::base::last_error();
+      static_cast<void>(hooks.add_giver(give_idle_buffers, pool));
+      return gapless::base::fail(status, why);
+    }
     pool->allocator->constant_pools.fetch_sub(1, std::memory_order_relaxed);
     delete pool;
     return Status::ok;

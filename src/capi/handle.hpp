@@ -17,8 +17,13 @@
 #include "engine/allocator.hpp"
 #include "gapless/gapless.h"
 
+namespace gapless::guard {
+class Guard;
+}
+
 struct gapless_allocator {
   std::unique_ptr<gapless::engine::Allocator> engine;
+  std::shared_ptr<gapless::guard::Guard> guard;  // null: the option is off. Shared, so that few need to know the type
   gapless::learn::Learner learner;
   gapless::capi::OomHooks oom_hooks;
 

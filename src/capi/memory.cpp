@@ -2,6 +2,7 @@
 // Statistics, limits, trimming, peers.
 #include "capi/on_device.hpp"
 #include "capi/structs.hpp"
+#include "guard/guard.hpp"
 
 using gapless::Status;
 using gapless::capi::bad_struct;
@@ -53,6 +54,7 @@ gapless_status gapless_trim(gapless_allocator* allocator, int32_t device, gaples
                             size_t* released) {
   return on_used_device(allocator, device, [&](DeviceAllocator* one) {
     uint64_t bytes = 0;
+    if (allocator->guard != nullptr) allocator->guard->flush(device);
     const Status status = one != nullptr ? one->trim(pool, keep, bytes) : Status::ok;
     allocator->ipc_imports.sweep(allocator->engine->ops(), gapless::capi::wait_in(*allocator->engine));
     if (status == Status::ok && released != nullptr) *released = bytes;

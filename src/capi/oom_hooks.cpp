@@ -33,19 +33,27 @@ class Asking {
 
 }  // namespace
 
+Status OomHooks::add_to(std::vector<Entry>& entries, const Entry& entry) {
+  if (std::find(entries.begin(), entries.end(), entry) == entries.end()) entries.push_back(entry);
+  return Status::ok;
+}
+
 Status OomHooks::add(gapless_oom_hook hook, void* user) {
   const std::lock_guard guard(lock_);
-  const Entry entry{hook, user};
-  if (std::find(hooks_.begin(), hooks_.end(), entry) == hooks_.end()) hooks_.push_back(entry);
-  return Status::ok;
+  return add_to(hooks_, Entry{hook, user});
+}
+
+Status OomHooks::add_giver(gapless_oom_hook hook, void* user) {
+  const std::lock_guard guard(lock_);
+  return add_to(givers_, Entry{hook, user});
 }
 
 Status OomHooks::remove(gapless_oom_hook hook, void* user) {
   {
     const std::lock_guard guard(lock_);
-    const auto at = std::find(hooks_.begin(), hooks_.end(), Entry{hook, user});
-    if (at == hooks_.end()) return base::fail(Status::not_found, "no such hook");
-    hooks_.erase(at);
+    const Entry entry{hook, user};
+    if (std::erase(givers_, entry) + std::erase(hooks_, entry) == 0)
+      return base::fail(Status::not_found, "no such hook");
   }
   // What `user` points to may go away once this returns. From inside a hook there is no waiting: two hooks that waited
   // for each other's end would wait for ever.
@@ -76,11 +84,15 @@ void OomHooks::complete(gapless_oom_record& record) {
 
 gapless_oom_answer OomHooks::ask(const gapless_oom_record& record) {
   const Asking asking(asking_);
-  std::vector<Entry> hooks;
+  std::vector<Entry> givers, hooks;
   {
     const std::lock_guard guard(lock_);
+    givers = givers_;
     hooks = hooks_;
   }
+  bool given = false;
+  for (const Entry& entry : givers) given = entry.hook(entry.user, &record) == GAPLESS_OOM_TRY_AGAIN || given;
+  if (given) return GAPLESS_OOM_TRY_AGAIN;
   for (const Entry& entry : hooks)
     if (entry.hook(entry.user, &record) == GAPLESS_OOM_TRY_AGAIN) return GAPLESS_OOM_TRY_AGAIN;
   return GAPLESS_OOM_GIVE_UP;

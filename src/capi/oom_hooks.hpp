@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The hooks of gapless_add_oom_hook, asked in the order of setting until one says that it helped.
+// Who is asked before a request is given up: gapless's own parts that hold memory which nobody needs, all of them; if
+// none gave any, the hooks of gapless_add_oom_hook, in the order of setting until one says that it helped.
 #pragma once
 
 #include <atomic>
@@ -16,7 +17,8 @@ namespace gapless::capi {
 class OomHooks final : public engine::OomHook {
  public:
   Status add(gapless_oom_hook hook, void* user);
-  // Returns when no thread is in a call of it any more; at once from inside a hook.
+  Status add_giver(gapless_oom_hook hook, void* user);  // a part of gapless
+  // Of either kind. Returns when no thread is in a call of it any more; at once from inside a hook.
   Status remove(gapless_oom_hook hook, void* user);
   // What is learnt goes into the record. Set once, before the first request.
   void advise_with(engine::Allocator& engine, learn::Learner& learner) { engine_ = &engine, learner_ = &learner; }
@@ -31,9 +33,12 @@ class OomHooks final : public engine::OomHook {
     void* user;
     friend bool operator==(const Entry&, const Entry&) = default;
   };
+  static Status add_to(std::vector<Entry>& entries, const Entry& entry);
+
   engine::Allocator* engine_ = nullptr;
   learn::Learner* learner_ = nullptr;
   base::LeafLock lock_;
+  std::vector<Entry> givers_;
   std::vector<Entry> hooks_;
   std::atomic<int> asking_{0};  // threads that are in ask()
 };

@@ -14,6 +14,7 @@
 #include "capi/structs.hpp"
 #include "config/load.hpp"
 #include "driver/cuda_driver.hpp"
+#include "guard/guard.hpp"
 
 namespace gapless::capi {
 namespace {
@@ -39,10 +40,16 @@ void before_fork() {
     while (!one->ipc_lock.try_lock()) std::this_thread::yield();
     while (!one->retired_lock.try_lock()) std::this_thread::yield();
     while (!one->constant_lock.try_lock()) std::this_thread::yield();
+    if (one->guard != nullptr)
+      while (!one->guard->lock().try_lock()) std::this_thread::yield();
   }
 }
 void after_fork(bool child) {
   for (gapless_allocator* const one : registry().open) {
+    if (one->guard != nullptr) {
+      one->guard->after_fork(child);
+      one->guard->lock().unlock();
+    }
     one->constant_lock.unlock();
     one->retired_lock.unlock();
     if (child && one->ipc_server != nullptr) one->ipc_server->leave();
@@ -70,6 +77,10 @@ void strike_off(gapless_allocator* allocator) {
   std::erase(registry().open, allocator);
 }
 
+gapless_oom_answer give_quarantine(void* user, const gapless_oom_record* record) {
+  return static_cast<guard::Guard*>(user)->flush(record->device) ? GAPLESS_OOM_TRY_AGAIN : GAPLESS_OOM_GIVE_UP;
+}
+
 Status open_status(std::unique_ptr<driver::DriverOps> ops, const config::Options& options, gapless_allocator** out) {
   auto fresh = std::make_unique<gapless_allocator>();
   const Status status = engine::Allocator::open(std::move(ops), options, fresh->engine);
@@ -77,6 +88,14 @@ Status open_status(std::unique_ptr<driver::DriverOps> ops, const config::Options
   fresh->oom_hooks.advise_with(*fresh->engine, fresh->learner);
   fresh->engine->set_oom_hook(&fresh->oom_hooks);
   fresh->engine->set_step_reader(&fresh->learner);
+  if (options.guard) {
+    std::unique_ptr<guard::Guard> made;
+    const Status guarded = guard::Guard::open(*fresh->engine, options.guard_quarantine, made);
+    if (guarded != Status::ok) return guarded;
+    fresh->guard = std::move(made);
+    if (const Status added = fresh->oom_hooks.add_giver(give_quarantine, fresh->guard.get()); added != Status::ok)
+      return added;
+  }
   enlist(fresh.get());
   *out = fresh.release();
   return Status::ok;
@@ -134,6 +153,8 @@ gapless_status gapless_close(gapless_allocator* allocator) {
     if (allocator == nullptr) return Status::ok;
     if (allocator->constant_pools.load(std::memory_order_relaxed) != 0)
       return gapless::base::fail(Status::busy, "constant pools are open");
+    if (allocator->guard != nullptr)
+      if (const Status status = allocator->guard->close(); status != Status::ok) return status;
     if (allocator->engine->any_live()) return gapless::base::fail(Status::busy, "blocks are live");
     gapless::capi::strike_off(allocator);
     delete allocator;

@@ -249,7 +249,9 @@ Status BufferPool::record(Buffer& buffer) {
 }
 
 Status BufferPool::give_memory_back(Buffer& buffer) {
-  // The host waits: the stream that used it last may be gone, so it cannot be recorded on the block.
+  // The host waits: the stream that used it last may be gone, so it cannot be recorded on the block. The event was
+  // recorded outside any capture, so a capture elsewhere need not be broken by it.
+  const engine::RelaxedCapture relaxed(allocator_.ops());
   if (buffer.used)
     if (const auto result = allocator_.ops().event_synchronize(device_, buffer.event); result != driver::Result::ok)
       return failed("cuEventSynchronize", result);

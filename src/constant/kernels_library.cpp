@@ -31,12 +31,16 @@ Status load(KernelsLibrary& out) {
   if (library == nullptr) library = dlopen(kName, RTLD_NOW);
   if (library == nullptr) {
     const char* const why = dlerror();
-    return base::fail(Status::unsupported, std::string("padding needs ") + kName + ": " + (why != nullptr ? why : ""));
+    return base::fail(Status::unsupported, std::string("kernels need ") + kName + ": " + (why != nullptr ? why : ""));
   }
   if (!find(library, "gapless_kernels_last_error", out.last_error) ||
       !find(library, "gapless_kernels_pad_length", out.pad_length) || !find(library, "gapless_kernels_pad", out.pad) ||
       !find(library, "gapless_kernels_copy", out.copy) ||
-      !find(library, "gapless_kernels_exchange_device", out.exchange_device))
+      !find(library, "gapless_kernels_enter_device", out.enter_device) ||
+      !find(library, "gapless_kernels_leave_device", out.leave_device) ||
+      !find(library, "gapless_kernels_guard_fill", out.guard_fill) ||
+      !find(library, "gapless_kernels_guard_check", out.guard_check) ||
+      !find(library, "gapless_kernels_guard_byte", out.guard_byte))
     return base::fail(Status::unsupported, std::string(kName) + " is of another version");
   return Status::ok;
 }

@@ -27,25 +27,6 @@ Status layout_for(const gapless_ragged_batch& batch, std::int64_t length, Padded
   return base::fail(Status::invalid_argument, "count x length is past the address space");
 }
 
-// The pool's device is the thread's current one as long as this lives: a launch goes there.
-class OnDevice {
- public:
-  OnDevice(const KernelsLibrary& kernels, int device) : kernels_(kernels), device_(device) {
-    status_ = kernels_.exchange_device(&device_);
-  }
-  ~OnDevice() {
-    if (status_ == GAPLESS_OK) static_cast<void>(kernels_.exchange_device(&device_));
-  }
-  OnDevice(const OnDevice&) = delete;
-  OnDevice& operator=(const OnDevice&) = delete;
-  gapless_status status() const { return status_; }
-
- private:
-  const KernelsLibrary& kernels_;
-  std::int32_t device_;
-  gapless_status status_;
-};
-
 // Copies what the kernel reads and launches it.
 Status enqueue(const KernelsLibrary& kernels, const gapless_ragged_batch& batch, const PaddedLayout& layout,
                void* buffer, driver::Stream stream, const gapless_padded_batch& out) {

@@ -100,6 +100,7 @@ class Counters {
   Gauge oversize_allocations;
   std::int64_t alloc_retries = 0, ooms = 0, sync_all_streams = 0, creates = 0, releases = 0;
   std::int64_t misses = 0, reactivations = 0, moves = 0, lends = 0, wait_edges = 0;
+  std::int64_t repeated = 0, kept = 0;  // large blocks of marked steps: KeptAddresses
 
  private:
   GAPLESS_FAST static void raise(Volume& peak, const Volume& now) {

@@ -12,6 +12,7 @@
 
 #include "engine/device_state.hpp"
 #include "engine/homes.hpp"
+#include "engine/kept_addresses.hpp"
 #include "engine/ladder.hpp"
 #include "engine/notify.hpp"
 #include "engine/private_pools.hpp"
@@ -104,6 +105,7 @@ class DeviceAllocator {
   void keep_lasting_sizes(std::vector<std::uint32_t>& sizes);
 
   DeviceState state_;
+  KeptAddresses kept_addresses_;  // by the one thread that reads the journal
   PrivatePools pools_;
   Ladder ladder_;
 };

@@ -45,6 +45,7 @@ class Journal {
     if (count_ == kMostEntries) [[unlikely]]
       return spoil();
     blocks.note(id).journal = count_;
+    offsets_[count_] = blocks[id].offset.count();
     entries_[count_++] = JournalEntry{size.count(), now, JournalEntry::kAlive, owner_of(id, stream)};
   }
   GAPLESS_FAST void on_free(const heap::BlockPool& blocks, heap::BlockId id, Units size, std::uint32_t stream) {
@@ -67,6 +68,8 @@ class Journal {
   }
 
   std::span<const JournalEntry> entries() const { return {entries_, count_}; }
+  // In units, of the blocks of entries() in their heaps; of those that are older than the step nothing is said.
+  std::span<const std::uint32_t> offsets() const { return {offsets_, count_}; }
   std::span<const PhaseMark> phases() const { return {phases_, phase_count_}; }
   std::uint32_t now() const { return clock_; }
   bool whole() const { return !lost_; }
@@ -81,6 +84,7 @@ class Journal {
       reading_ = true;
       side_ ^= 1;
       entries_ = buffer_[side_].get();
+      offsets_ = offset_buffer_[side_].get();
       phases_ = phase_buffer_[side_].get();
     }
     count_ = phase_count_ = clock_ = 0;
@@ -96,9 +100,12 @@ class Journal {
   // Two, so that a finished step is read while the next one is written. Not initialised: pages are touched as needed.
   std::unique_ptr<JournalEntry[]> buffer_[2] = {std::make_unique_for_overwrite<JournalEntry[]>(kMostEntries),
                                                 std::make_unique_for_overwrite<JournalEntry[]>(kMostEntries)};
+  std::unique_ptr<std::uint32_t[]> offset_buffer_[2] = {std::make_unique_for_overwrite<std::uint32_t[]>(kMostEntries),
+                                                        std::make_unique_for_overwrite<std::uint32_t[]>(kMostEntries)};
   std::unique_ptr<PhaseMark[]> phase_buffer_[2] = {std::make_unique_for_overwrite<PhaseMark[]>(kMostPhases),
                                                    std::make_unique_for_overwrite<PhaseMark[]>(kMostPhases)};
   JournalEntry* entries_ = buffer_[0].get();
+  std::uint32_t* offsets_ = offset_buffer_[0].get();
   PhaseMark* phases_ = phase_buffer_[0].get();
   std::uint32_t count_ = 0;
   std::uint32_t phase_count_ = 0;

@@ -99,6 +99,7 @@ void DeviceAllocator::mark_step(const char* label, std::uint64_t units) {
   if (reader != nullptr) room = make_mark_room();
   StepMarks ended;
   StepView view{};
+  std::span<const std::uint32_t> offsets;
   bool read = false;
   {
     const std::lock_guard guard(state_.fast);
@@ -106,6 +107,7 @@ void DeviceAllocator::mark_step(const char* label, std::uint64_t units) {
     if (state_.journal != nullptr && (state_.attention.load(std::memory_order_relaxed) & kJournal) != 0) {
       ended = marks;
       view = view_of(state_, ended);
+      offsets = state_.journal->offsets();
       read = state_.journal->restart();
     }
     const std::uint64_t peak = state_.counters.restart_step();
@@ -133,6 +135,12 @@ void DeviceAllocator::mark_step(const char* label, std::uint64_t units) {
   if (!read) return;
   const Reading reading(state_);
   try {
+    const KeptAddresses::Share share = kept_addresses_.step_ended(view.label, view.entries, offsets);
+    {
+      const std::lock_guard guard(state_.fast);
+      state_.counters.repeated += share.of;
+      state_.counters.kept += share.kept;
+    }
     reader->on_step(view);
   } catch (const std::bad_alloc&) {
   }

@@ -33,6 +33,8 @@ void DeviceAllocator::read_stats(gapless_stats& out) {
   out.stalls = state_.order.counts().host_waits;
   out.dormant_mappings = static_cast<std::int64_t>(state_.ledger.dormant_mappings());
   out.reserved_address_bytes = static_cast<std::int64_t>(state_.reserved_addresses);
+  out.large_repeated = state_.counters.repeated;
+  out.large_kept = state_.counters.kept;
   out.max_split_size = -1;  // as PyTorch shows "unlimited"
 }
 

@@ -232,11 +232,42 @@ TEST(KernelLibrary, UnorderedLaunchesAreReported) {
   EXPECT_EQ(violations(), before + 1) << "the checksum may still read";
 }
 
+// A thread that has said nothing is on device 0, where nothing is made only because a launch went elsewhere.
+TEST(KernelLibrary, EnteringADeviceMakesNoContextElsewhere) {
+  void* const driver = dlopen(GAPLESS_TEST_DRIVER, RTLD_NOW);
+  const auto active = [driver](int device) {
+    unsigned flags = 0;
+    int state = 0;
+    EXPECT_EQ((find<int(int, unsigned*, int*)>(driver, "cuDevicePrimaryCtxGetState")(device, &flags, &state)), 0);
+    return state != 0;
+  };
+  ASSERT_EQ((find<int(unsigned)>(driver, "cuInit")(0)), 0);
+  const bool before = active(0);
+  std::int32_t entered = 0;
+  ASSERT_EQ(KERNELS(gapless_kernels_enter_device)(1, &entered), GAPLESS_OK);
+  EXPECT_EQ(entered, 1);
+  int device = -1;
+  EXPECT_EQ(RUNTIME(cudaGetDevice)(&device), cudaSuccess);
+  EXPECT_EQ(device, 1);
+  std::int32_t again = 7;
+  ASSERT_EQ(KERNELS(gapless_kernels_enter_device)(1, &again), GAPLESS_OK);
+  EXPECT_EQ(again, 0) << "it is the current one";
+  KERNELS(gapless_kernels_leave_device)(again);
+  KERNELS(gapless_kernels_leave_device)(entered);
+  EXPECT_EQ(RUNTIME(cudaGetDevice)(&device), cudaSuccess);
+  EXPECT_EQ(device, 0);
+  EXPECT_EQ(active(0), before);
+  EXPECT_TRUE(active(1));
+  EXPECT_EQ(KERNELS(gapless_kernels_enter_device)(9, &again), GAPLESS_ERROR_DRIVER);
+  EXPECT_EQ(again, 0);
+}
+
 // In this order: the loader then takes these for the libraries that the kernels need.
 bool load() {
   void* const driver = dlopen(GAPLESS_TEST_DRIVER, RTLD_NOW | RTLD_GLOBAL);
   if (driver == nullptr) return false;
-  if (find<decltype(gapless_sim_configure)>(driver, "gapless_sim_configure")("size=1GiB,data=1,strict=1") != 0)
+  if (find<decltype(gapless_sim_configure)>(driver, "gapless_sim_configure")("size=1GiB,devices=2,data=1,strict=1") !=
+      0)
     return false;
   runtime = dlopen(GAPLESS_TEST_RUNTIME, RTLD_NOW | RTLD_GLOBAL);
   kernels = runtime == nullptr ? nullptr : dlopen(GAPLESS_TEST_KERNELS, RTLD_NOW | RTLD_LOCAL);

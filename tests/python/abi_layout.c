@@ -45,6 +45,8 @@ int main(void) {
   MEMBER(gapless_stats, dormant_mappings);
   MEMBER(gapless_stats, idle_bytes);
   MEMBER(gapless_stats, reserved_address_bytes);
+  MEMBER(gapless_stats, large_repeated);
+  MEMBER(gapless_stats, large_kept);
   SIZE(gapless_suggestion);
   MEMBER(gapless_suggestion, units);
   MEMBER(gapless_suggestion, proven_fits);

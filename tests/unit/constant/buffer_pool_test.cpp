@@ -232,6 +232,49 @@ TEST_F(ConstantBuffers, ACaptureIsRefused) {
   release(lease);
 }
 
+// Waiting for the work on idle buffers breaks no capture, not even one that this thread began.
+TEST_F(ConstantBuffers, TrimmingLeavesACaptureWhole) {
+  make();
+  void* const stream = make_stream();
+  const gapless_lease lease = acquire(1, 3 * kMiB);
+  touch(lease, nullptr, true);
+  release(lease);
+  ASSERT_EQ(machine_->begin_capture(0, stream, driver::sim::CaptureMode::global), driver::Result::ok);
+  std::size_t released = 0;
+  EXPECT_EQ(gapless_constant_trim(pool, &released), GAPLESS_OK) << gapless_last_error();
+  EXPECT_EQ(released, 3 * kMiB);
+  driver::sim::Graph graph{};
+  EXPECT_EQ(machine_->end_capture(0, stream, graph), driver::Result::ok) << "the capture was invalidated";
+  EXPECT_EQ(machine_->graph_destroy(graph), driver::Result::ok);
+}
+
+// An idle batch is no reason to fail: its buffer goes back before the hooks of the program are asked.
+TEST_F(ConstantBuffers, IdleBuffersAreGivenBackBeforeAnOutOfMemory) {
+  make(1, 2);
+  int asked = 0;
+  const auto hook = [](void* user, const gapless_oom_record*) {
+    ++*static_cast<int*>(user);
+    return GAPLESS_OOM_GIVE_UP;
+  };
+  ASSERT_EQ(gapless_add_oom_hook(allocator, hook, &asked), GAPLESS_OK);
+  const gapless_lease held = acquire(1, 100 * kMiB);
+  const gapless_lease idle = acquire(1, 500 * kMiB);
+  touch(idle, nullptr, true);
+  release(idle);
+  void* const block = allocate(800 * kMiB);
+  EXPECT_EQ(asked, 0);
+  EXPECT_EQ(pool_stats().bytes, 100 * kMiB) << "a leased buffer stays";
+  free(block);
+  void* none = nullptr;
+  EXPECT_EQ(try_allocate(950 * kMiB, none), GAPLESS_ERROR_OUT_OF_MEMORY);
+  EXPECT_EQ(asked, 1);
+  EXPECT_EQ(pool_stats().bytes, 100 * kMiB);
+  release(held);
+  free(allocate(950 * kMiB));
+  EXPECT_EQ(pool_stats().bytes, 0u);
+  ASSERT_EQ(gapless_remove_oom_hook(allocator, hook, &asked), GAPLESS_OK);
+}
+
 TEST_F(ConstantBuffers, APerThreadStreamBelongsToItsThread) {
   make();
   void* const per_thread = reinterpret_cast<void*>(2);

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+// The debug mode on a device that keeps bytes and is strict: what a program breaks is found, and nothing else.
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "gapless/gapless.h"
+#include "guard/finding.hpp"
+#include "simulation.hpp"
+
+namespace gapless {
+namespace {
+
+constexpr std::size_t kMiB = std::size_t{1} << 20;
+
+class Guarded : public testing::Test {
+ protected:
+  void SetUp() override {
+    violations_before = violations();
+    open("guard:true,guard_quarantine:16MiB");
+  }
+  void TearDown() override {
+    EXPECT_EQ(gapless_close(allocator), GAPLESS_OK) << gapless_last_error();
+    EXPECT_EQ(violations(), violations_before);
+  }
+  void open(const char* options) {
+    gapless_open_args args = GAPLESS_STRUCT(gapless_open_args);
+    args.options = options;
+    args.ignore_environment = 1;
+    ASSERT_EQ(gapless_open(&args, &allocator), GAPLESS_OK) << gapless_last_error();
+    ASSERT_EQ(gapless_set_guard_hook(allocator, note, this), GAPLESS_OK);
+  }
+  static void note(void* user, const gapless_guard_finding* finding) {
+    static_cast<Guarded*>(user)->findings.push_back(*finding);
+  }
+  static std::uint64_t violations() {
+    return kernels::find<decltype(gapless_sim_violations)>(kernels::driver, "gapless_sim_violations")();
+  }
+  char* allocate(std::size_t bytes, cudaStream_t stream = nullptr) {
+    void* out = nullptr;
+    EXPECT_EQ(gapless_allocate(allocator, 0, stream, bytes, &out), GAPLESS_OK) << gapless_last_error();
+    return static_cast<char*>(out);
+  }
+  void free(void* pointer) { EXPECT_EQ(gapless_deallocate(allocator, pointer), GAPLESS_OK) << gapless_last_error(); }
+  static void write(void* at, std::size_t bytes, cudaStream_t stream = nullptr) {
+    EXPECT_EQ(RUNTIME(cudaMemsetAsync)(at, 0x5a, bytes, stream), cudaSuccess);
+  }
+  static cudaStream_t make_stream() {
+    cudaStream_t stream = nullptr;
+    EXPECT_EQ(RUNTIME(cudaStreamCreateWithFlags)(&stream, cudaStreamNonBlocking), cudaSuccess);
+    return stream;
+  }
+  std::uint64_t check() {
+    std::uint64_t found = 0;
+    EXPECT_EQ(gapless_check_guards(allocator, 0, &found), GAPLESS_OK) << gapless_last_error();
+    return found;
+  }
+  void trim() { EXPECT_EQ(gapless_trim(allocator, 0, gapless_pool_id{}, 0, nullptr), GAPLESS_OK); }
+
+  gapless_allocator* allocator = nullptr;
+  std::vector<gapless_guard_finding> findings;
+  std::uint64_t violations_before = 0;
+};
+
+TEST_F(Guarded, TheFirstByteBehindABlockIsFoundOnce) {
+  char* const block = allocate(1000);
+  char* const behind = allocate(3000);
+  write(block, 1000);
+  write(behind, 3000);
+  EXPECT_EQ(check(), 0u);
+  write(block + 1000, 3);
+  EXPECT_EQ(check(), 1u);
+  EXPECT_EQ(check(), 1u);
+  ASSERT_EQ(findings.size(), 1u);
+  const gapless_guard_finding& finding = findings[0];
+  EXPECT_EQ(finding.kind, GAPLESS_GUARD_RED_ZONE);
+  EXPECT_EQ(finding.first_broken, block + 1000);
+  EXPECT_EQ(finding.broken_bytes, 3u);
+  EXPECT_EQ(finding.found, 0x5a);
+  EXPECT_NE(finding.expected, 0x5a);
+  EXPECT_EQ(finding.block.address, block);
+  EXPECT_EQ(finding.block.requested_bytes, 1000u);
+  EXPECT_EQ(finding.block.allocated, 1u);
+  EXPECT_EQ(finding.block.freed, 0u);
+  EXPECT_EQ(finding.next.address, behind);
+  EXPECT_NE(guard::text_of(finding).find("written 0 bytes behind the end of a block of device 0"), std::string::npos)
+      << guard::text_of(finding);
+  free(block);
+  free(behind);
+  trim();
+  EXPECT_EQ(findings.size(), 1u);
+}
+
+TEST_F(Guarded, AWriteBeforeABlockIsInTheZoneOfTheOneBeforeIt) {
+  char* const block = allocate(512);
+  char* const behind = allocate(512);
+  write(behind - 1, 1);
+  free(behind);
+  free(block);
+  trim();
+  ASSERT_EQ(findings.size(), 1u);
+  EXPECT_EQ(findings[0].block.address, block);
+  EXPECT_EQ(findings[0].first_broken, behind - 1);
+}
+
+TEST_F(Guarded, AWriteAfterTheFreeIsFoundWithWhoLayThereBefore) {
+  ASSERT_EQ(gapless_mark_step(allocator, 0, "step", 0), GAPLESS_OK);
+  char* const first = allocate(3 * kMiB);
+  free(first);
+  trim();  // the next one lies there
+  ASSERT_EQ(gapless_mark_step(allocator, 0, "step", 0), GAPLESS_OK);
+  char* const second = allocate(2 * kMiB);
+  ASSERT_EQ(first, second);
+  write(second, 2 * kMiB);
+  free(second);
+  EXPECT_EQ(check(), 0u);
+  write(second + 12345, 1);
+  EXPECT_EQ(check(), 1u);
+  trim();
+  ASSERT_EQ(findings.size(), 1u);
+  const gapless_guard_finding& finding = findings[0];
+  EXPECT_EQ(finding.kind, GAPLESS_GUARD_FREED);
+  EXPECT_EQ(finding.first_broken, second + 12345);
+  EXPECT_EQ(finding.block.allocated, 2u);
+  EXPECT_EQ(finding.block.freed, 2u);
+  EXPECT_EQ(finding.block.step_freed, 2u);
+  ASSERT_EQ(finding.earlier_count, 1u);
+  EXPECT_EQ(finding.earlier[0].requested_bytes, 3 * kMiB);
+  EXPECT_EQ(finding.earlier[0].allocated, 1u);
+  EXPECT_EQ(finding.earlier[0].step_freed, 1u);
+  EXPECT_NE(guard::text_of(finding).find("freed memory was written, 12345 bytes into"), std::string::npos);
+}
+
+// Work of a stream that nobody recorded on the block comes after its free; recorded, it comes before.
+TEST_F(Guarded, AStreamThatWasNotRecordedIsFoundAndARecordedOneIsNot) {
+  const cudaStream_t side = make_stream();
+  for (const bool recorded : {true, false}) {
+    char* const block = allocate(kMiB);
+    write(block, kMiB);
+    cudaEvent_t ready = nullptr;
+    ASSERT_EQ(RUNTIME(cudaEventCreateWithFlags)(&ready, cudaEventDisableTiming), cudaSuccess);
+    ASSERT_EQ(RUNTIME(cudaEventRecord)(ready, nullptr), cudaSuccess);
+    ASSERT_EQ(RUNTIME(cudaStreamWaitEvent)(side, ready, 0), cudaSuccess);
+    if (recorded) {
+      write(block, kMiB, side);
+      ASSERT_EQ(gapless_record_stream(allocator, block, side), GAPLESS_OK);
+      free(block);
+    } else {
+      free(block);
+      RUNTIME(cudaStreamSynchronize)(nullptr);
+      write(block, 10, side);
+      RUNTIME(cudaStreamSynchronize)(side);
+    }
+    EXPECT_EQ(check(), recorded ? 0u : 1u);
+    ASSERT_EQ(RUNTIME(cudaEventDestroy)(ready), cudaSuccess);
+  }
+  ASSERT_EQ(findings.size(), 1u);
+  EXPECT_EQ(findings[0].kind, GAPLESS_GUARD_FREED);
+  trim();
+  ASSERT_EQ(gapless_forget_stream(allocator, 0, side), GAPLESS_OK);
+  ASSERT_EQ(RUNTIME(cudaStreamDestroy)(side), cudaSuccess);
+}
+
+TEST_F(Guarded, WhatIsKeptBackIsBoundedAndGivenUpBeforeAnOutOfMemory) {
+  const auto live = [&] {
+    gapless_stats stats = GAPLESS_STRUCT(gapless_stats);
+    EXPECT_EQ(gapless_get_stats(allocator, 0, &stats), GAPLESS_OK);
+    return static_cast<std::size_t>(stats.allocated_bytes[GAPLESS_ALL].current);
+  };
+  for (int i = 0; i < 40; ++i) {
+    free(allocate(3 * kMiB));
+    EXPECT_LE(live(), 17 * kMiB);
+  }
+  EXPECT_GE(live(), 6 * kMiB);
+  free(allocate(40 * kMiB));  // larger than all that may be kept: looked at and gone at once
+  EXPECT_LE(live(), 17 * kMiB);
+  ASSERT_EQ(gapless_set_limit(allocator, 0, 64 * kMiB), GAPLESS_OK);
+  free(allocate(3 * kMiB));
+  char* const rest = allocate(58 * kMiB);
+  write(rest, 58 * kMiB);
+  free(rest);
+  EXPECT_EQ(check(), 0u);
+}
+
+TEST_F(Guarded, ASecondFreeIsRefusedWithTheBlocksHistory) {
+  char* const block = allocate(5000);
+  free(block);
+  EXPECT_EQ(gapless_deallocate(allocator, block), GAPLESS_ERROR_UNKNOWN_POINTER);
+  EXPECT_NE(std::string(gapless_last_error()).find("freed twice: allocation 1 of 5000 bytes"), std::string::npos);
+}
+
+// Nothing is launched into a capture, and what lives across one is the engine's alone.
+TEST_F(Guarded, CapturesAreLeftAlone) {
+  const cudaStream_t stream = make_stream();
+  char* const before = allocate(kMiB, stream);
+  write(before, kMiB, stream);
+  ASSERT_EQ(RUNTIME(cudaStreamBeginCapture)(stream, cudaStreamCaptureModeGlobal), cudaSuccess);
+  free(before);
+  free(allocate(kMiB));  // another stream's, as usual
+  cudaGraph_t graph = nullptr;
+  ASSERT_EQ(RUNTIME(cudaStreamEndCapture)(stream, &graph), cudaSuccess);
+  std::size_t nodes = 9;
+  ASSERT_EQ(RUNTIME(cudaGraphGetNodes)(graph, nullptr, &nodes), cudaSuccess);
+  EXPECT_EQ(nodes, 0u);
+  ASSERT_EQ(RUNTIME(cudaGraphDestroy)(graph), cudaSuccess);
+  EXPECT_EQ(check(), 0u);
+  ASSERT_EQ(gapless_forget_stream(allocator, 0, stream), GAPLESS_OK);
+  ASSERT_EQ(RUNTIME(cudaStreamDestroy)(stream), cudaSuccess);
+}
+
+// A program that keeps to its blocks: nothing is found, on three streams that hand blocks on.
+TEST_F(Guarded, ACorrectProgramIsLeftInPeace) {
+  std::mt19937_64 random(11);
+  const cudaStream_t streams[] = {nullptr, make_stream(), make_stream()};
+  std::vector<char*> blocks;
+  for (int step = 0; step < 600; ++step) {
+    if (blocks.size() > 20 || (!blocks.empty() && random() % 3 == 0)) {
+      const std::size_t at = random() % blocks.size();
+      free(blocks[at]);
+      blocks.erase(blocks.begin() + static_cast<std::ptrdiff_t>(at));
+      continue;
+    }
+    const cudaStream_t stream = streams[random() % 3];
+    const std::size_t bytes = 1 + random() % (random() % 4 == 0 ? 3 * kMiB : 4000);
+    char* const block = allocate(bytes, stream);
+    write(block, bytes, stream);
+    if (const cudaStream_t other = streams[random() % 3]; other != stream && random() % 2 == 0) {
+      ASSERT_EQ(RUNTIME(cudaStreamSynchronize)(stream), cudaSuccess);
+      write(block, bytes, other);
+      ASSERT_EQ(gapless_record_stream(allocator, block, other), GAPLESS_OK);
+    }
+    blocks.push_back(block);
+    if (step % 100 == 99) {
+      EXPECT_EQ(check(), 0u);
+    }
+  }
+  for (char* const block : blocks) free(block);
+  trim();
+  EXPECT_TRUE(findings.empty()) << guard::text_of(findings.front());
+  for (const cudaStream_t stream : streams) {
+    if (stream == nullptr) continue;
+    ASSERT_EQ(gapless_forget_stream(allocator, 0, stream), GAPLESS_OK);
+    ASSERT_EQ(RUNTIME(cudaStreamDestroy)(stream), cudaSuccess);
+  }
+}
+
+TEST(Unguarded, AsksForTheOption) {
+  gapless_open_args args = GAPLESS_STRUCT(gapless_open_args);
+  args.ignore_environment = 1;
+  gapless_allocator* allocator = nullptr;
+  ASSERT_EQ(gapless_open(&args, &allocator), GAPLESS_OK) << gapless_last_error();
+  EXPECT_EQ(gapless_check_guards(allocator, 0, nullptr), GAPLESS_ERROR_UNSUPPORTED);
+  EXPECT_EQ(gapless_set_guard_hook(allocator, nullptr, nullptr), GAPLESS_ERROR_UNSUPPORTED);
+  EXPECT_EQ(gapless_close(allocator), GAPLESS_OK);
+}
+
+}  // namespace
+}  // namespace gapless
