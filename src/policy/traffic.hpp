@@ -14,12 +14,12 @@ struct Traffic {
 };
 
 // Looks at windows of allocations. A loop that has settled crosses seldom: where in two windows in a row there is more
-// than one crossing for 200 allocations, and more of them than granules were created (while memory grows they say
+// than one crossing for eight allocations, and more of them than granules were created (while memory grows they say
 // nothing), the streams should share. Once said, it stays.
 class SharingSwitch {
  public:
   static constexpr std::uint64_t kWindow = 1024;
-  static constexpr std::uint64_t kAllocationsPerCrossing = 200;
+  static constexpr std::uint64_t kAllocationsPerCrossing = 8;
 
   bool on() const { return on_; }
   // To be called now and then, with totals that never fall.

@@ -330,11 +330,11 @@ TEST(SharingSwitch, WantsTwoBusyWindowsInARow) {
     traffic.created += created;
     return two.observe(traffic);
   };
-  EXPECT_FALSE(window(100, 200)) << "memory grows";
-  EXPECT_FALSE(window(100, 0));
-  EXPECT_FALSE(window(5, 0)) << "seldom";
-  EXPECT_FALSE(window(100, 0));
-  EXPECT_TRUE(window(100, 99));
+  EXPECT_FALSE(window(200, 300)) << "memory grows";
+  EXPECT_FALSE(window(200, 0));
+  EXPECT_FALSE(window(100, 0)) << "a memory larger by two in a hundred would do";
+  EXPECT_FALSE(window(200, 0));
+  EXPECT_TRUE(window(200, 199));
   EXPECT_TRUE(window(0, 0)) << "for good";
 }
 
