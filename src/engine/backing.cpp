@@ -239,7 +239,8 @@ Backed Backing::attempt(vmm::Transaction& transaction, BackedHeap& heap, Units o
     physical = state_.physical;
     peak_live = std::max(state_.counters.peak_live(), state_.counters.live_bytes() + size.bytes());
   }
-  const std::uint64_t bound = policy::growth_bound(peak_live, slack_, state_.limit);
+  const std::uint64_t bound =
+      policy::growth_bound(peak_live, state_.options.slack + persistence_.more_slack, state_.limit);
   const std::uint64_t may = policy::can_create(physical, bound, state_.granule);
   if (hopeless(transaction, may, only_complete)) {
     undo(transaction);
@@ -297,9 +298,9 @@ Backed Backing::attempt(vmm::Transaction& transaction, BackedHeap& heap, Units o
 }
 
 Backed Backing::back(BackedHeap& heap, Units offset, Units size, stream::StreamState& user, bool capturing,
-                     double slack) {
+                     const Persistence& persistence) {
   user_ = &user;
-  slack_ = slack;
+  persistence_ = persistence;
   vmm::Transaction transaction(state_.ledger, state_.ops, state_.access_devices, state_.granule);
   state_.order.poll(user);
   bool retry = false;

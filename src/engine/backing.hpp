@@ -13,6 +13,12 @@
 
 namespace gapless::engine {
 
+// What a miss that has come back gets beyond others. Nothing: it has not.
+struct Persistence {
+  unsigned met = 0;       // how often it was met before: as often the wrong granules were taken
+  double more_slack = 0;  // on top of the option's
+};
+
 enum class Backed { yes, no_memory, failed };  // failed: a driver error, see base::last_error
 
 // Physical bytes that each source made available, in the order of gapless_oom_record::freed_by_rung.
@@ -24,8 +30,9 @@ class Backing {
   explicit Backing(DeviceState& state) : state_(state) {}
 
   // Makes every slot under [offset, offset + size) of `heap` backed, for work on `user`. Some block that is not free
-  // lies there. `slack`: how far physical memory may grow before idle handles move. Under the map lock.
-  Backed back(BackedHeap& heap, Units offset, Units size, stream::StreamState& user, bool capturing, double slack);
+  // lies there. Under the map lock.
+  Backed back(BackedHeap& heap, Units offset, Units size, stream::StreamState& user, bool capturing,
+              const Persistence& persistence);
 
   // Is the handle of an active slot idle (I4)? Under map and fast lock.
   bool idle(vmm::HandleId id, BackedHeap*& heap, std::uint32_t& stamp);
@@ -55,6 +62,7 @@ class Backing {
   void take_ready(vmm::Transaction& transaction);
   void create(vmm::Transaction& transaction, std::uint64_t bound, Rung rung);
   void steal(vmm::Transaction& transaction, BackedHeap& heap, bool others, bool only_complete);
+  void order_victims(bool others);
   void add_victims(BackedHeap& heap, bool only_complete);
   void reach_ahead(vmm::Transaction& transaction, BackedHeap& heap, Units offset, Units size);
   bool mine(const BackedHeap& candidate, const BackedHeap& heap) const;
@@ -71,7 +79,7 @@ class Backing {
 
   DeviceState& state_;
   stream::StreamState* user_ = nullptr;
-  double slack_ = 1;
+  Persistence persistence_;
   std::vector<Edge> edges_;      // what the user comes after
   std::vector<Edge> conflicts_;  // what must be over before mappings go
   std::vector<Victim> victims_;

@@ -51,9 +51,8 @@ class Ladder {
   Step try_once(const Request& request, StreamHome& home, bool capturing, Granted& out);
   Step try_in(const Request& request, StreamHome& home, BackedHeap* shared, bool capturing, Granted& out);
   Step place(const Request& request, StreamHome& home, BackedHeap*& heap, heap::BlockId& block);
-  // `more_slack`: on top of the option's.
   Step back_or_take_back(const Request& request, StreamHome& home, BackedHeap& heap, heap::BlockId block,
-                         bool capturing, Granted& out, double more_slack = 0);
+                         bool capturing, Granted& out, const Persistence& persistence = {});
   Step lend(const Request& request, StreamHome& home, BackedHeap& heap, heap::BlockId block, Granted& out);
   std::optional<Moment> moment_of(const Request& request, BackedHeap& heap, heap::BlockId block);
   bool step_aside(const Request& request, BackedHeap& heap, heap::BlockId block, Granted& out);

@@ -55,15 +55,15 @@ Ladder::Step Ladder::place(const Request& request, StreamHome& home, BackedHeap*
 }
 
 Ladder::Step Ladder::back_or_take_back(const Request& request, StreamHome& home, BackedHeap& heap, heap::BlockId id,
-                                       bool capturing, Granted& out, double more_slack) {
+                                       bool capturing, Granted& out, const Persistence& persistence) {
   const Units offset = heap.heap.pool()[id].offset;
   const bool ordered = heap.group == nullptr || order_for_member(state_, heap, id, home.member);
   unordered_ = unordered_ || !ordered;
   Backed backed = Backed::no_memory;
   if (ordered)
-    backed = heap.slots.backed(offset, request.size) ? Backed::yes
-                                                     : backing_.back(heap, offset, request.size, *home.stream,
-                                                                     capturing, state_.options.slack + more_slack);
+    backed = heap.slots.backed(offset, request.size)
+                 ? Backed::yes
+                 : backing_.back(heap, offset, request.size, *home.stream, capturing, persistence);
   if (backed == Backed::yes) {
     if (heap.pool != nullptr && heap.pool->captured) pools_.pin(heap, offset, request.size);
     const std::lock_guard guard(state_.fast);

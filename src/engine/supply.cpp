@@ -81,6 +81,20 @@ bool Backing::mine(const BackedHeap& candidate, const BackedHeap& heap) const {
   return &candidate == &heap || (candidate.group == nullptr && candidate.stream == user_);
 }
 
+void Backing::order_victims(bool others) {
+  // On its own stream nothing waits, so completion does not matter there; and a layout that depended on it would never
+  // converge.
+  const std::uint64_t relevant = others ? ~std::uint64_t{0} : ~std::uint32_t{0};
+  std::stable_sort(victims_.begin(), victims_.end(),
+                   [&](const Victim& a, const Victim& b) { return (a.rank & relevant) > (b.rank & relevant); });
+  if (persistence_.met == 0) return;
+  // The granules that came first in that order were missed where they were taken, before this block was free again: in
+  // a loop they are so in every step. Those of the highest place and of the smallest block are tried, in turn.
+  const bool by_place = persistence_.met % 2 == 1;
+  std::stable_sort(victims_.begin(), victims_.end(),
+                   [&](const Victim& a, const Victim& b) { return by_place ? a.first > b.first : a.size < b.size; });
+}
+
 void Backing::steal(vmm::Transaction& transaction, BackedHeap& heap, bool others, bool only_complete) {
   if (transaction.missing() == 0) return;
   victims_.clear();
@@ -89,11 +103,7 @@ void Backing::steal(vmm::Transaction& transaction, BackedHeap& heap, bool others
     if (candidate->space == vmm::kNoSpace || mine(*candidate, heap) == others) continue;
     add_victims(*candidate, only_complete);
   }
-  // On its own stream nothing waits, so completion does not matter there; and a layout that depended on it would never
-  // converge.
-  const std::uint64_t relevant = others ? ~std::uint64_t{0} : ~std::uint32_t{0};
-  std::stable_sort(victims_.begin(), victims_.end(),
-                   [&](const Victim& a, const Victim& b) { return (a.rank & relevant) > (b.rank & relevant); });
+  order_victims(others);
   for (const Victim& victim : victims_) {
     for (std::uint32_t slot = victim.last; slot-- > victim.first && transaction.missing() > 0;) {
       const HandleId id = victim.heap->slots.active(slot);

@@ -23,8 +23,6 @@ SMALL_PEAK = 1_500_000_000
 DEFAULT_RATIO = 1.0101
 RATIOS = {"wl_train_128": 1.0125, "wl_train_128_16": 1.0175, "adv_random": 1.015, "adv_varseq": 1.0115, "adv_checker3": 1.17,
           "adv_pin": 1.35,
-          # A granule made so that the loop settles (docs/adr/0006).
-          "lengths_bert_fixed": 1.0125,
           # Just above the size from which whole granules are held to weigh nothing: measured, not wished.
           "lengths_llama_fixed": 1.0185, "lengths_llama_multiple": 1.0245, "lengths_llama_longest": 1.0265}
 # Of the first 1 or 5 %: its first batches are short, and its peak is still to come.
