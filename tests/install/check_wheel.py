@@ -76,7 +76,7 @@ def check(wheel: pathlib.Path, scratch: pathlib.Path) -> None:
     command = venv / "bin" / "gapless"
 
     def gapless(*arguments, expected: int = 0) -> str:
-        return run([command, *arguments], expected, env=environment, cwd=scratch, timeout=300)
+        return run([command, *arguments], expected, env=environment, cwd=scratch, timeout=900)
 
     loop = scratch / "loop.py"
     loop.write_text(LOOP)

@@ -188,3 +188,12 @@ def test_our_frames_are_left_out_of_a_failure():
                               '  File "torch/nn.py", line 1, in f', "    return g()", "RuntimeError: shapes"])
     assert said == ["Traceback (most recent call last):", '  File "t.py", line 5, in <module>', "    model(x)", "    ^^^^^^^^",
                     '  File "torch/nn.py", line 1, in f', "    return g()", "RuntimeError: shapes"]
+
+
+@pytest.mark.parametrize(("most", "examples", "bounded", "said"), [
+    ([10, 11], None, (10, 11), None), ([9000, 9001], None, (1024, 1024), "64 times what was seen"), ([1000, 1030], 5000, (1000, 1024), "64 times"),
+    ([500, 600], 256, (256, 256), "all examples"), ([200, 300], 256, (200, 256), "all examples"), ([9, 9], 2, (4, 4), "ends at 4")])
+def test_the_search_ends_where_batches_end(recorded, most, examples, bounded, said):
+    found = answer(recorded)
+    assert question._bounded(found, most, 16, examples) == bounded
+    assert [said in note for note in found.notes] == ([] if said is None else [True])

@@ -17,6 +17,9 @@ _SAME = 0.005
 _LARGE = 4096  # read as a length: more than a row has in most programs, few enough for a loop
 # Where the command sets the size: the script's own batches, one of them of the longest examples, and no probes.
 SWEPT = {"sizes": ["own", "own", "longest"]}
+# The search for the largest micro-batch ends at this many times what was seen: a small model on a large card would be given batches of
+# hundreds of thousands, whose examples take minutes to read.
+_FARTHEST = 64
 _PROOFS = 6  # runs that look for the largest micro-batch, at most
 
 
@@ -164,7 +167,7 @@ class Asker:
         if nearer != steps:
             # Kernels and workspaces change with the batch: what was seen near the answer tells more.
             said = self.forecast(found, [found.measured.run.to_replay(step) for step in nearer])
-        low, high = said["most"]
+        low, high = _bounded(found, said["most"], nearer[-1].samples, found.measured.run.facts.get("examples"))
         self._prove(found, low, high, lambda size: self._runs_at(size, found))
 
     def forecast(self, found: Answer, steps: list[dict], at: tuple[int, ...] = ()) -> dict:
@@ -231,7 +234,7 @@ class Asker:
         if len(pairs) < 2:
             found.notes.append(f"the largest {sweep.name} is not known: two values that differ are needed (--sweep {sweep.name}=2,4)")
             return
-        low, high = self.forecast(found, pairs[-2:])["most"]
+        low, high = _bounded(found, self.forecast(found, pairs[-2:])["most"], sweep.values[-1], None)
         self._prove(found, low, high, lambda size: self.run(self.card, {**SWEPT, "steps": 3, "patience": 0}, f"{sweep.name} = {size} on {self.card.name}",
                                                            sweep.command(size)).fits)
 
@@ -261,6 +264,15 @@ class Asker:
         outcome = self.run(self.card, {"sizes": ["own", "own", "longest"]}, f"on {self.card.name}", command)
         found.verdict = "fits" if outcome.fits else "does not fit"
         found.why = "proven by a run" if outcome.fits else "it ran out of memory in a run"
+
+
+def _bounded(found: Answer, most: list[int], seen: int, examples: int | None) -> tuple[int, int]:
+    """The forecast's range for the largest micro-batch, ended where the search for it ends."""
+    bound = max(found.own, min(_FARTHEST * seen, examples or _FARTHEST * seen))
+    if most[1] > bound:
+        what = "all examples of the data set" if bound == examples else f"{_FARTHEST} times what was seen"
+        found.notes.append(f"the search for the largest micro-batch ends at {bound}, {what}")
+    return min(most[0], bound), min(most[1], bound)
 
 
 def _least_loss(room: int) -> int:
