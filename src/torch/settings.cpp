@@ -27,6 +27,7 @@ void warn_once(const std::string& line) {
   if (said->insert(line).second) std::fprintf(stderr, "gapless: %s\n", line.c_str());
 }
 
+#if GAPLESS_TORCH_MINOR >= 11
 // PyTorch has parsed `text` by now, would have raised for a bad one and has applied it. A key that only PyTorch knows
 // is no error of the user's, so it is said and no more; one of gapless's own that is wrong raises like PyTorch's.
 void forward(gapless_allocator* core, const std::string& text) {
@@ -36,6 +37,7 @@ void forward(gapless_allocator* core, const std::string& text) {
   TORCH_CHECK_VALUE(why.find("gapless_") == std::string::npos, "gapless: ", why);
   warn_once("PyTorch's settings '" + text + "' have no effect on gapless: " + why);
 }
+#endif
 
 // Not longer than what a configuration of the longest kind has to say.
 std::string notes_of(gapless_allocator* core) {
@@ -84,6 +86,7 @@ void warn_of_settings(gapless_allocator* core) {
   }
 }
 
+#if GAPLESS_TORCH_MINOR >= 11
 void follow_settings(gapless_allocator* core) {
   auto& hook = Config::getConfigParserHook();
   hook = [before = std::move(hook), core](const std::string& text) {
@@ -94,5 +97,9 @@ void follow_settings(gapless_allocator* core) {
     if (configured_fraction() != fraction) TorchAllocator::existing()->limit_all_devices(configured_fraction());
   };
 }
+#else
+// The parser's hook is private there, and its one copy is not in reach of a library that hides its own.
+void follow_settings(gapless_allocator*) {}
+#endif
 
 }  // namespace gapless::torch
