@@ -180,7 +180,7 @@ typedef struct gapless_stats {
   int64_t lends;           /* blocks handed to another stream */
   int64_t wait_edges;      /* cuStreamWaitEvent calls */
   int64_t stalls;          /* host waits inside an allocation */
-  int64_t pinned_bytes;    /* physical bytes that may not move (IPC, captures, peers) */
+  int64_t pinned_bytes;    /* physical bytes that may not move (IPC, captures) */
   int64_t dormant_mappings;
   int64_t idle_bytes;      /* physical bytes under no live or pending block */
   int64_t reserved_address_bytes;

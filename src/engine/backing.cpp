@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <mutex>
 
+#include "engine/notify.hpp"
 #include "engine/places.hpp"
 #include "policy/growth.hpp"
 #include "vmm/unmap.hpp"
@@ -169,6 +170,24 @@ void Backing::start_slots(const vmm::Transaction& transaction, BackedHeap& heap,
     if (heap.slots.active(slot) == kNoHandle) heap.group->start(member, slot);
 }
 
+// The ranges that lost their memory, then those that have it now: whoever keeps account of them (NCCL registers each)
+// finds every block inside. Under the fast lock.
+void Backing::note_segments(const vmm::Transaction& transaction, const BackedHeap& heap) {
+  if ((state_.attention.load(std::memory_order_relaxed) & kListening) == 0) return;
+  for (const vmm::Transaction::Left& left : transaction.left()) {
+    const BackedHeap& owner = *state_.heap_of_space[left.space];
+    note_event(state_, GAPLESS_EVENT_SEGMENT_UNMAP, owner, owner.slots.slot_address(left.slot), state_.granule, 0);
+  }
+  std::vector<std::uint64_t> starts;
+  transaction.for_each_backed([&](std::uint32_t slot) { starts.push_back(heap.slots.slot_address(slot)); });
+  std::sort(starts.begin(), starts.end());
+  for (std::size_t first = 0, end = 0; first < starts.size(); first = end) {
+    end = first + 1;
+    while (end < starts.size() && starts[end] == starts[end - 1] + state_.granule) end++;
+    note_event(state_, GAPLESS_EVENT_SEGMENT_MAP, heap, starts[first], (end - first) * state_.granule, 0);
+  }
+}
+
 void Backing::commit(vmm::Transaction& transaction, BackedHeap& heap, Units offset) {
   const auto granule = static_cast<std::int64_t>(state_.granule);
   const std::lock_guard guard(state_.fast);
@@ -177,6 +196,7 @@ void Backing::commit(vmm::Transaction& transaction, BackedHeap& heap, Units offs
   else if (fresh_use_)
     touch_neighbours(heap, offset);
   transaction.commit();
+  note_segments(transaction, heap);
   Counters& counters = state_.counters;
   for (const vmm::Transaction::Left& left : transaction.left()) {
     const BackedHeap& owner = *state_.heap_of_space[left.space];

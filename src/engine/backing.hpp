@@ -73,6 +73,7 @@ class Backing {
   bool wait_for_conflicts();
   void undo(vmm::Transaction& transaction);
   void commit(vmm::Transaction& transaction, BackedHeap& heap, Units offset);
+  void note_segments(const vmm::Transaction& transaction, const BackedHeap& heap);
   void touch_neighbours(BackedHeap& heap, Units offset);
   void start_slots(const vmm::Transaction& transaction, BackedHeap& heap, Units offset);
   void unmap_left(vmm::Transaction& transaction);

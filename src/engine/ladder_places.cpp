@@ -67,7 +67,6 @@ Ladder::Step Ladder::back_or_take_back(const Request& request, StreamHome& home,
   if (backed == Backed::yes) {
     if (heap.pool != nullptr && heap.pool->captured) pools_.pin(heap, offset, request.size);
     const std::lock_guard guard(state_.fast);
-    note_event(state_, GAPLESS_EVENT_SEGMENT_MAP, heap, heap.address_of(id), request.size.bytes(), 0);
     grant(request, heap, id, out);
     return Step::done;
   }

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <mutex>
 
+#include "engine/notify.hpp"
+
 namespace gapless::engine {
 
 std::uint64_t segment_bytes(std::uint64_t block_bytes, std::uint64_t large) {
@@ -47,6 +49,7 @@ Status add_segment(DeviceState& state, PrivatePool& pool, stream::StreamState& s
       state.physical += bytes;
       state.counters.on_reserved(size_class, static_cast<std::int64_t>(bytes));
       state.counters.on_segment(size_class, 1);
+      note_event(state, GAPLESS_EVENT_SEGMENT_ALLOC, *heap, base, bytes, 0);
     }
   }
   if (!added) {
@@ -88,6 +91,7 @@ std::uint64_t release_empty_segments(DeviceState& state, PrivatePool& pool) {
         state.physical -= part.reservation.bytes;
         state.counters.on_reserved(heap->size_class(), -static_cast<std::int64_t>(part.reservation.bytes));
         state.counters.on_segment(heap->size_class(), -1);
+        note_event(state, GAPLESS_EVENT_SEGMENT_FREE, *heap, part.reservation.base, part.reservation.bytes, 0);
       }
       state.shared.addresses->remove_segment(part.region);
       state.farewells.push_back(
@@ -112,6 +116,8 @@ void say_farewells(DeviceState& state) {
     const std::lock_guard guard(state.map);
     farewells.swap(state.farewells);
   }
+  // Who listens hears of a segment's end before it is gone.
+  if (!farewells.empty()) deliver(state);
   for (const Farewell& farewell : farewells) {
     if (farewell.segment != nullptr) {
       if (farewell.source.deallocate != nullptr)

@@ -72,6 +72,12 @@ class Transaction {
   };
   const std::vector<Left>& left() const { return left_; }
   const std::vector<std::uint32_t>& needed() const { return needed_; }
+  // All slots that commit() backs, in no order.
+  template <typename Visit>
+  void for_each_backed(Visit visit) const {
+    for (const Home& home : reactivated_) visit(home.slot);
+    for (const std::uint32_t slot : needed_) visit(slot);
+  }
 
  private:
   enum class From : std::uint8_t { idle, loose, created };
