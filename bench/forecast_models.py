@@ -64,7 +64,59 @@ def qwen(length, checkpointing=False):
     return _model(Qwen3ForCausalLM, config, 60000, length, half=True, checkpointing=checkpointing)
 
 
-# Not looked at when the rules were made.
+def roberta(length):
+    from transformers import RobertaConfig, RobertaForMaskedLM
+
+    return _model(RobertaForMaskedLM, RobertaConfig(), 50265, length)
+
+
+def opt(length):
+    from transformers import OPTConfig, OPTForCausalLM
+
+    return _model(OPTForCausalLM, OPTConfig(), 50272, length, half=True)
+
+
+def neox(length):
+    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+    config = GPTNeoXConfig(num_hidden_layers=12, hidden_size=768, intermediate_size=3072, num_attention_heads=12)
+    return _model(GPTNeoXForCausalLM, config, 50000, length, autocast=True)
+
+
+def bart(length):
+    from transformers import BartConfig, BartForConditionalGeneration
+
+    config = BartConfig(encoder_layers=6, decoder_layers=6, d_model=768, encoder_ffn_dim=3072, decoder_ffn_dim=3072,
+                        encoder_attention_heads=12, decoder_attention_heads=12)
+    return _model(BartForConditionalGeneration, config, 50000, length, autocast=True)
+
+
+def swin(size):
+    import torch
+    from transformers import SwinConfig, SwinForImageClassification
+
+    return _model(SwinForImageClassification, SwinConfig(image_size=size), 0, size, autocast=True,
+                  inputs=lambda n: {"pixel_values": torch.rand(n, 3, size, size)}, labels=lambda n: torch.zeros(n, dtype=torch.long))
+
+
+def convnext(size):
+    import torch
+    from transformers import ConvNextConfig, ConvNextForImageClassification
+
+    return _model(ConvNextForImageClassification, ConvNextConfig(image_size=size), 0, size,
+                  inputs=lambda n: {"pixel_values": torch.rand(n, 3, size, size)}, labels=lambda n: torch.zeros(n, dtype=torch.long))
+
+
+# Looked at once, after the rules for sums over rows and for places were made.
+NEW = {
+    "roberta": ("RoBERTa-base, fp32, 192", lambda: roberta(192)),
+    "opt": ("OPT-125M, bf16, 512", lambda: opt(512)),
+    "neox": ("GPT-NeoX-style 0.16B, bf16 autocast, 384", lambda: neox(384)),
+    "bart": ("BART-base, bf16 autocast, 256", lambda: bart(256)),
+    "swin": ("Swin-tiny, bf16 autocast, 224 px", lambda: swin(224)),
+    "convnext": ("ConvNeXt-tiny, fp32, 160 px", lambda: convnext(160)),
+}
+# Not looked at when the first rules that say what grows were made.
 HELD_OUT = {
     "vit": ("ViT-base, bf16 autocast, 224 px", lambda: vit(224)),
     "vit_large_image": ("ViT, 6 layers, bf16 autocast, 384 px", lambda: vit(384, 6)),

@@ -58,14 +58,17 @@ class CudaDriver final : public DriverOps {
         result != Result::ok)
       return result;
     // An attribute that a driver does not know is a feature that it does not have.
-    const auto has = [&](int attribute) {
+    const auto attribute = [&](int which) {
       int value = 0;
-      return functions_.device_get_attribute(&value, attribute, ordinal) == 0 && value != 0;
+      return functions_.device_get_attribute(&value, which, ordinal) == 0 ? value : 0;
     };
+    const auto has = [&](int which) { return attribute(which) != 0; };
     info.virtual_memory = has(cuda::kAttributeVirtualMemory);
     info.gpu_direct_rdma = has(cuda::kAttributeGpuDirectRdma);
     info.posix_handles = has(cuda::kAttributePosixFd);
     info.fabric_handles = has(cuda::kAttributeFabric);
+    info.resident_threads = static_cast<std::uint64_t>(attribute(cuda::kAttributeMultiprocessors)) *
+                            static_cast<std::uint64_t>(attribute(cuda::kAttributeThreadsPerMultiprocessor));
     if (info.virtual_memory) {
       cuda::AllocationProperties properties;
       properties.location.id = device;

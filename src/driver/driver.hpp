@@ -45,6 +45,7 @@ struct DeviceInfo {
   bool gpu_direct_rdma = false;  // GPU_DIRECT_RDMA_WITH_CUDA_VMM_SUPPORTED
   bool posix_handles = false;    // HANDLE_TYPE_POSIX_FILE_DESCRIPTOR_SUPPORTED
   bool fabric_handles = false;
+  std::uint64_t resident_threads = 0;  // on all multiprocessors at once; 0: not known
 };
 
 struct MemoryInfo {

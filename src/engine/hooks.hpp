@@ -47,6 +47,7 @@ struct StepView {
   // Sizes, in units of 512 bytes, of blocks that live longer than steps: ascending, each once. May be null.
   std::shared_ptr<const std::vector<std::uint32_t>> lasting_sizes;
   std::uint32_t events;
+  std::uint64_t resident_threads;  // that the device runs at once; 0: the driver does not say
 };
 
 // Reads the journal of each step that has ended. Called with no lock held.

@@ -53,7 +53,8 @@ StepView view_of(const DeviceState& state, const StepMarks& marks) {
                   .entries = journal.entries(),
                   .phases = journal.phases(),
                   .lasting_sizes = state.lasting_sizes,
-                  .events = journal.now()};
+                  .events = journal.now(),
+                  .resident_threads = state.info.resident_threads};
 }
 
 // The reader is done with the journal's other half, whatever became of its reading.

@@ -2,6 +2,7 @@
 #include "learn/alignment.hpp"
 
 #include <algorithm>
+#include <limits>
 
 namespace gapless::learn {
 
@@ -18,12 +19,8 @@ constexpr int kNowhere = -(1 << 28);
 
 class Aligner {
  public:
-  Aligner(const RecordedStep& small, const RecordedStep& large)
-      : a_(small.lives),
-        b_(large.lives),
-        ratio_(static_cast<double>(large.units) / static_cast<double>(small.units)),
-        cut_(large.cut),
-        match_(large.lives.size(), kUnmatched) {}
+  Aligner(const RecordedStep& small, const RecordedStep& large, double ratio)
+      : a_(small.lives), b_(large.lives), ratio_(ratio), cut_(large.cut), match_(large.lives.size(), kUnmatched) {}
 
   std::vector<std::uint32_t> run() {
     while (from_a_ < size(a_) && from_b_ < size(b_)) advance();
@@ -117,7 +114,11 @@ class Aligner {
 }  // namespace
 
 std::vector<std::uint32_t> align(const RecordedStep& small, const RecordedStep& large) {
-  return Aligner(small, large).run();
+  return Aligner(small, large, static_cast<double>(large.units) / static_cast<double>(small.units)).run();
+}
+
+std::vector<std::uint32_t> align_shapes(const RecordedStep& small, const RecordedStep& large) {
+  return Aligner(small, large, std::numeric_limits<double>::infinity()).run();
 }
 
 }  // namespace gapless::learn

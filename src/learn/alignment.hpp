@@ -17,5 +17,7 @@ inline constexpr std::uint32_t kUnmatched = ~std::uint32_t{0};
 // it) and their sizes may lie on one line: not smaller in the larger step, and at most in proportion to the units.
 // Time: the lengths times the number of differences, which is bounded.
 std::vector<std::uint32_t> align(const RecordedStep& small, const RecordedStep& large);
+// Where `large` is larger in its shape, by a factor that nobody knows (longer texts), and its units say nothing.
+std::vector<std::uint32_t> align_shapes(const RecordedStep& small, const RecordedStep& large);
 
 }  // namespace gapless::learn

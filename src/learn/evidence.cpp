@@ -10,15 +10,9 @@ namespace {
 // Two steps that start this close to each other start alike: a loss that is kept, a counter.
 constexpr std::uint64_t kSameStart = 4 * kMiB;
 constexpr std::size_t kMostFailed = 4;
-// For what a step leaves unusable inside granules this share of what it adds is set aside. Of that, an attempt that
-// failed has shown as much as there was when it failed: from then on no more than a few granules.
-constexpr std::uint64_t kFewGranules = 16 * kMiB;
-constexpr std::uint64_t kReserveDivisor = 100;
-// What is not measured at another batch may run other kernels there, with temporaries that come at a threshold: a sum
-// over rows takes none for few of them and a buffer of thousands of times its result for more. The most seen was 4.5 %
-// of the growth that was not measured (BERT, where such a sum is the peak). Such buffers are of the blocks that the
-// device runs at once, not of the batch: PyTorch's reductions take at most 64 KiB for each, 132 MiB on an H100.
-constexpr Aside kOtherKernels{0.06, 132.0 * kMiB};
+// What was not measured at another batch, where it is not known by its place either, may run other kernels there, with
+// temporaries of their own. The sums over rows are reckoned with; of the rest the most seen was 0.05 % of the growth.
+constexpr Aside kOtherKernels{0.0025, 132.0 * kMiB};
 // The search for the largest batch goes no further than this many times what has been seen.
 constexpr std::uint64_t kFarthest = 64;
 
@@ -26,6 +20,8 @@ constexpr std::uint64_t kFarthest = 64;
 constexpr double kOneStep = 0.5;
 // And one from a failure alone.
 constexpr double kOneFailure = 0.2;
+// An attempt of another shape tells how it grows if at least this share of a good step's bytes was found in it.
+constexpr double kSeenOfShape = 0.02;
 // Two sizes closer than four to five say little of how a life grows: rounding to 512 B hides it, and what looks fixed
 // would be so at any size.
 bool far_apart(const RecordedStep& small, const RecordedStep& large) {
@@ -37,6 +33,10 @@ std::uint64_t added(const RecordedStep& step) {
 }
 
 }  // namespace
+
+std::uint64_t unusable(std::uint64_t room) {
+  return room / 64 + std::min(room / 64, 4 * kMiB);
+}
 
 void Evidence::add_good(RecordedStep step) {
   clock_++;
@@ -97,9 +97,8 @@ const Evidence::Failed* Evidence::smallest_failed(const Situation& now) const {
 std::uint64_t Evidence::usable(const Situation& now) const {
   const Failed* const failed = smallest_failed(now);
   const std::uint64_t usable = failed != nullptr ? std::min(now.capacity, failed->capacity) : now.capacity;
-  std::uint64_t aside = (usable - std::min(usable, now.live_at_start)) / kReserveDivisor;
-  if (failed != nullptr) aside = std::min(aside, kFewGranules);
-  return usable - aside;
+  const std::uint64_t room = usable - std::min(usable, now.live_at_start);
+  return usable - unusable(room);
 }
 
 void Evidence::build() {
@@ -136,9 +135,11 @@ std::uint64_t Evidence::peak_of(std::uint64_t units, const Situation& now, Aside
 }
 
 // The largest batch whose peak fits, below `above` where that is not 0.
-std::uint64_t Evidence::most_units(const Situation& now, std::uint64_t above) const {
+std::uint64_t Evidence::most_units(const StepModel& model, const Situation& now, std::uint64_t above) const {
   const std::uint64_t room = usable(now);
-  const auto fits = [&](std::uint64_t units) { return peak_of(units, now, kOtherKernels) <= room; };
+  const auto fits = [&](std::uint64_t units) {
+    return model.peak(units, now.live_at_start, !now.later_part, kOtherKernels) <= room;
+  };
   std::uint64_t fails = above != 0 ? above : good_.back().step.units * kFarthest + 1;
   std::uint64_t most = 0;
   while (fails - most > 1) {
@@ -146,6 +147,22 @@ std::uint64_t Evidence::most_units(const Situation& now, std::uint64_t above) co
     (fits(middle) ? most : fails) = middle;
   }
   return most;
+}
+
+// Of another shape only the failure is known, and how far it had come.
+void Evidence::suggest_for_shape(const Situation& now, const RecordedStep& failed, gapless_suggestion& out) const {
+  out.units = std::min(out.units, std::max<std::uint64_t>(failed.units / 2, 1));
+  out.confidence = kOneFailure;
+  if (!failed.lives.empty()) {
+    const auto near =
+        std::find_if(good_.begin(), good_.end(), [&](const Good& good) { return good.step.units >= failed.units; });
+    const StepModel model = StepModel::of_shape(near->step, failed);
+    if (model.measured() >= kSeenOfShape) {
+      out.units = std::max<std::uint64_t>(most_units(model, now, failed.units), 1);
+      out.confidence = kOneStep + 0.4 * model.measured();
+    }
+  }
+  out.proven_fits = std::min(out.proven_fits, out.units);
 }
 
 gapless_suggestion Evidence::suggest(const Situation& now) {
@@ -162,14 +179,10 @@ gapless_suggestion Evidence::suggest(const Situation& now) {
   }
   if (out.proven_fails != 0 && out.proven_fits >= out.proven_fails) out.proven_fits = out.proven_fails - 1;
   if (model_) {
-    out.units = std::max(most_units(now, out.proven_fails), out.proven_fits);
+    out.units = std::max(most_units(*model_, now, out.proven_fails), out.proven_fits);
     out.confidence = out.units == out.proven_fits ? 1.0 : confidence_;
-    if (failed != nullptr && good_.back().step.units >= failed->step.units) {
-      // So many units ran before: this batch has another shape, and of that only the failure is known.
-      out.units = std::min(out.units, std::max<std::uint64_t>(failed->step.units / 2, 1));
-      out.proven_fits = std::min(out.proven_fits, out.units);
-      out.confidence = kOneFailure;
-    }
+    // So many units ran before: this batch has another shape.
+    if (failed != nullptr && good_.back().step.units >= failed->step.units) suggest_for_shape(now, failed->step, out);
   } else if (failed != nullptr) {
     // Only an attempt: what it had reached would fit if all of it grew with the batch. It would have gone on.
     const double had = static_cast<double>(added(failed->step)) + 1.0;

@@ -34,7 +34,7 @@ void mark_copies(const engine::StepView& view, RecordedStep& step) {
   for (std::size_t i = 0; i < step.lives.size(); i++) {
     const std::uint32_t units = step.lives[i].units;
     if (step.fixed[i] != Fixed::no || lasts(view, units) || !lasts(view, 2 * units)) continue;
-    if (lives[units] <= 2 * gradients[2 * units]) step.fixed[i] = Fixed::by_size;
+    if (lives[units] <= 2 * gradients[2 * units]) step.fixed[i] = Fixed::by_half;
   }
 }
 
@@ -74,6 +74,7 @@ RecordedStep record(const engine::StepView& view) {
   step.peak = view.peak;
   step.cut = view.failed;
   step.events = view.events;
+  step.resident_threads = view.resident_threads;
   step.lives.assign(view.entries.begin(), view.entries.end());
   mark_fixed(view, step);
   if (!view.failed) mark_copies(view, step);

@@ -18,6 +18,7 @@ inline constexpr std::uint32_t kTellingUnits = 128;  // 64 KiB
 // What speaks against a life growing with the batch.
 enum class Fixed : std::uint8_t {
   no,       // nothing
+  by_half,  // it has half a parameter's: a copy of it, where copies are made at all
   by_size,  // it has a parameter's, which an activation may have by chance
   by_time   // it is there when no activation is
 };
@@ -30,7 +31,8 @@ struct RecordedStep {
   std::uint64_t peak = 0;
   bool cut = false;  // it ended in an OOM: what came later is missing
   std::uint32_t events = 0;
-  std::vector<Life> lives;  // in the order of their first event in the step
+  std::uint64_t resident_threads = 0;  // that the device runs at once; 0: not known
+  std::vector<Life> lives;             // in the order of their first event in the step
 
   std::vector<Fixed> fixed;  // [i]: whether life i grows with the batch
 

@@ -3,9 +3,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <unordered_map>
+#include <optional>
 
 #include "learn/alignment.hpp"
+#include "learn/same_place.hpp"
 
 namespace gapless::learn {
 
@@ -13,24 +14,18 @@ namespace {
 
 constexpr double kUnit = static_cast<double>(kUnitBytes);
 
+// Whether copies of parameters in another precision were seen to stay as they are. The forward pass makes them first.
+bool makes_copies(const RecordedStep& good, const std::vector<std::uint32_t>& there) {
+  for (std::size_t i = 0; i < there.size(); i++)
+    if (good.fixed[i] == Fixed::by_half && there[i] == good.lives[i].units) return true;
+  return false;
+}
+
 double total(const std::vector<double>& bytes) {
   double sum = 0.0;
   for (const double each : bytes) sum += each;
   return sum;
 }
-
-// How a size grows, as seen with other lives of that size.
-struct Votes {
-  std::uint32_t fixed = 0;
-  std::uint32_t growing = 0;
-  std::uint32_t larger_units = 0;  // of one that grew
-
-  // Bytes, in the larger step, of one that had `units` in the smaller.
-  double expected(std::uint32_t units) const {
-    const double share = static_cast<double>(growing) / static_cast<double>(fixed + growing);
-    return (units + share * (static_cast<double>(larger_units) - units)) * kUnit;
-  }
-};
 
 }  // namespace
 
@@ -39,7 +34,8 @@ StepModel::StepModel(const RecordedStep& timeline)
       live_at_end_(timeline.live_at_end),
       growth_(timeline.growth()),
       lines_(timeline.lives.size()),
-      grown_(timeline.lives.size(), 0) {
+      grown_(timeline.lives.size(), 0),
+      sum_of_(timeline.lives.size(), kNoLife) {
   std::vector<Event> at(timeline.events, Event{~0u, false});
   bytes_.reserve(timeline.lives.size());
   for (std::uint32_t i = 0; i < timeline.lives.size(); i++) {
@@ -75,9 +71,23 @@ void StepModel::set_line(std::size_t life, double bytes, double units, bool meas
   lines_[life] = Line{here, (large - small) / (large_units - small_units), measured, false};
 }
 
+void StepModel::set_proportional(std::size_t life, double bytes, double units, bool measured) {
+  lines_[life] = Line{bytes * origin_ / units, bytes / units, measured, false};
+}
+
 void StepModel::note_measured(double bytes) {
   const double all = total(bytes_);
   measured_ = all > 0.0 ? bytes / all : 1.0;
+}
+
+void StepModel::find_sums(const RecordedStep& timeline) {
+  sums_ = row_sums(timeline);
+  std::vector<char> grows(lines_.size());
+  for (std::size_t i = 0; i < lines_.size(); i++) grows[i] = lines_[i].slope > 0.0 ? 1 : 0;
+  find_inputs(timeline, grows, sums_);
+  buffers_ = SumBuffers(timeline, sums_);
+  for (std::uint32_t i = 0; i < sums_.size(); i++)
+    sum_of_[sums_[i].buffer != kNoLife ? sums_[i].buffer : sums_[i].result] = i;
 }
 
 StepModel StepModel::between(const RecordedStep& small, const RecordedStep& large) {
@@ -94,43 +104,78 @@ StepModel StepModel::between(const RecordedStep& small, const RecordedStep& larg
     measured += model.bytes_[i];
   }
   model.note_measured(measured);
+  model.find_sums(large);
   return model;
 }
 
 StepModel StepModel::from_attempt(const RecordedStep& good, const RecordedStep& failed) {
   StepModel model(good);
   const std::vector<std::uint32_t> match = align(good, failed);
-  std::vector<char> known(good.lives.size(), 0);
-  std::unordered_map<std::uint32_t, Votes> by_size;
+  std::vector<std::uint32_t> there(good.lives.size(), kNotSeen);
   double measured = 0.0;
   for (std::size_t j = 0; j < match.size(); j++) {
     if (match[j] == kUnmatched || is_older(failed.lives[j])) continue;
     const std::size_t i = match[j];
-    const std::uint32_t units = good.lives[i].units;
-    const std::uint32_t there = failed.lives[j].units;
-    known[i] = 1;
+    there[i] = failed.lives[j].units;
     measured += model.bytes_[i];
-    model.set_line(i, there * kUnit, static_cast<double>(failed.units));
-    Votes& votes = by_size[units];
-    (there == units ? votes.fixed : votes.growing)++;
-    if (there != units) votes.larger_units = there;
+    model.set_line(i, there[i] * kUnit, static_cast<double>(failed.units));
   }
-  for (std::size_t i = 0; i < good.lives.size(); i++) {
-    if (known[i] != 0) continue;
-    const auto found = by_size.find(good.lives[i].units);
-    const bool seen = found != by_size.end();
-    // An activation may have the size of a parameter: what was seen goes before what the size says. Where both kinds
-    // were seen, each of many takes its share of the growth, so that their sum is right.
+  const SamePlace same(good, there);
+  const bool copies = makes_copies(good, there);
+  for (std::uint32_t i = 0; i < good.lives.size(); i++) {
+    if (there[i] != kNotSeen) continue;
+    const std::optional<Likely> likely = same.of(i);
+    // An activation may have the size of a parameter: what was seen goes before what the size says.
     if (good.fixed[i] == Fixed::by_time)
       model.set_fixed(i);
-    else if (seen && found->second.growing > 0)
-      model.set_line(i, found->second.expected(good.lives[i].units), static_cast<double>(failed.units), false);
-    else if (seen || good.fixed[i] == Fixed::by_size)
+    else if (likely && likely->grows)
+      model.set_line(i, likely->units * kUnit, static_cast<double>(failed.units), false);
+    else if (likely || good.fixed[i] == Fixed::by_size || (good.fixed[i] == Fixed::by_half && copies))
       model.set_fixed(i);
     else
       model.set_bound(i);
   }
   model.note_measured(measured);
+  model.find_sums(good);
+  return model;
+}
+
+StepModel StepModel::of_shape(const RecordedStep& good, const RecordedStep& failed) {
+  StepModel model(good);
+  const auto units = static_cast<double>(failed.units);
+  const std::vector<std::uint32_t> match = align_shapes(good, failed);
+  std::vector<std::uint32_t> there(good.lives.size(), kNotSeen);
+  double measured = 0.0, grown = 0.0, grown_from = 0.0;
+  for (std::size_t j = 0; j < match.size(); j++) {
+    if (match[j] == kUnmatched || is_older(failed.lives[j])) continue;
+    const std::size_t i = match[j];
+    there[i] = failed.lives[j].units;
+    measured += model.bytes_[i];
+    if (there[i] == good.lives[i].units) {
+      model.set_fixed(i);
+      continue;
+    }
+    model.set_proportional(i, there[i] * kUnit, units, true);
+    grown += there[i] * kUnit;
+    grown_from += model.bytes_[i];
+  }
+  const double times = grown_from > 0.0 ? grown / grown_from : 1.0;
+  const SamePlace same(good, there);
+  const bool copies = makes_copies(good, there);
+  for (std::uint32_t i = 0; i < good.lives.size(); i++) {
+    if (there[i] != kNotSeen) continue;
+    const std::optional<Likely> likely = same.of(i);
+    if (good.fixed[i] == Fixed::by_time)
+      model.set_fixed(i);
+    else if (likely && likely->grows)
+      model.set_proportional(i, likely->units * kUnit, units, false);
+    else if (likely || good.fixed[i] == Fixed::by_size || (good.fixed[i] == Fixed::by_half && copies))
+      model.set_fixed(i);
+    else
+      model.set_proportional(i, model.bytes_[i] * times, units, false);
+  }
+  model.note_measured(measured);
+  model.find_sums(good);
   return model;
 }
 
@@ -141,24 +186,38 @@ StepModel StepModel::from_one(const RecordedStep& good) {
       model.set_fixed(i);
     else
       model.set_bound(i);
+  model.find_sums(good);
   return model;
 }
 
+double StepModel::bytes_of(std::uint32_t life, double units) const {
+  if (sum_of_[life] != kNoLife && sums_[sum_of_[life]].buffer == life && units > origin_)
+    return buffer_of(sums_[sum_of_[life]], units);
+  const Line& line = lines_[life];
+  const double away = units - origin_;
+  const double exact = std::max(line.at_origin + line.slope * (line.bound ? std::max(away, 0.0) : away), 0.0);
+  return std::max(std::ceil(exact / kUnit - 1e-6), 1.0) * kUnit;
+}
+
+double StepModel::buffer_of(const RowSum& sum, double units) const {
+  return buffers_.of(sum, bytes_of(sum.input, units), bytes_[sum.result]);
+}
+
 std::uint64_t StepModel::peak(std::uint64_t units, std::uint64_t live_at_start, bool once, Aside aside) const {
-  const double away = static_cast<double>(units) - origin_;
+  const auto batch = static_cast<double>(units);
   const bool grown = once && growth_ > 0 && live_at_start >= live_at_end_;
   double live = static_cast<double>(live_at_start);
   double peak = live;
   double unmeasured = 0.0;
   for (const Event& event : events_) {
     if (grown && grown_[event.life] != 0) continue;
-    const Line& line = lines_[event.life];
-    const double exact = std::max(line.at_origin + line.slope * (line.bound ? std::max(away, 0.0) : away), 0.0);
-    const double bytes = std::max(std::ceil(exact / kUnit - 1e-6), 1.0) * kUnit;
-    const double grown_by = line.measured ? 0.0 : std::max(bytes - bytes_[event.life], 0.0);
+    const double bytes = bytes_of(event.life, batch);
+    const double grown_by = lines_[event.life].measured ? 0.0 : std::max(bytes - bytes_[event.life], 0.0);
     live += event.birth ? bytes : -bytes;
     unmeasured += event.birth ? grown_by : -grown_by;
-    peak = std::max(peak, live + std::min(aside.share * unmeasured, aside.most));
+    const std::uint32_t sum = event.birth ? sum_of_[event.life] : kNoLife;
+    const double buffer = sum != kNoLife && sums_[sum].buffer == kNoLife ? buffer_of(sums_[sum], batch) : 0.0;
+    peak = std::max(peak, live + buffer + std::min(aside.share * unmeasured, aside.most));
   }
   return static_cast<std::uint64_t>(std::max(peak, 0.0));
 }

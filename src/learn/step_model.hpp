@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "learn/recorded_step.hpp"
+#include "learn/row_sums.hpp"
 
 namespace gapless::learn {
 
@@ -24,6 +25,10 @@ class StepModel {
   // From a whole step and an attempt with more units that failed on the way: what came before the failure has its
   // lines; the rest follows what has the same size, and grows in proportion where nothing tells.
   static StepModel from_attempt(const RecordedStep& good, const RecordedStep& failed);
+  // From a whole step and an attempt of another shape (longer texts) that failed with no more units than ran: what came
+  // before the failure has its size there, and grows with the units where it has not that of the good step; the rest as
+  // in from_attempt, in proportion to what grew.
+  static StepModel of_shape(const RecordedStep& good, const RecordedStep& failed);
   // From one step alone: what nothing speaks against grows in proportion. A bound from above.
   static StepModel from_one(const RecordedStep& good);
 
@@ -49,9 +54,15 @@ class StepModel {
   void set_fixed(std::size_t life) { lines_[life] = Line{bytes_[life], 0.0, true, false}; }
   // Nothing is known: as if it grew with the batch, and did not shrink with it.
   void set_bound(std::size_t life) { lines_[life] = Line{bytes_[life], bytes_[life] / origin_, false, true}; }
+  // In proportion to the units, with `bytes` at `units`.
+  void set_proportional(std::size_t life, double bytes, double units, bool measured);
   // Through the life's own size and `bytes` at `units`.
   void set_line(std::size_t life, double bytes, double units, bool measured = true);
   void note_measured(double bytes);
+  // Once all lines are known: the buffers of sums over rows, which are none.
+  void find_sums(const RecordedStep& timeline);
+  double bytes_of(std::uint32_t life, double units) const;
+  double buffer_of(const RowSum& sum, double units) const;
 
   double origin_;  // the units of the timeline
   std::uint64_t live_at_end_;
@@ -60,6 +71,9 @@ class StepModel {
   std::vector<Line> lines_;
   std::vector<Event> events_;  // in the order of time
   std::vector<char> grown_;    // lives that are there from the start, once the step that made them is over
+  std::vector<RowSum> sums_;
+  std::vector<std::uint32_t> sum_of_;  // [life]: it is the buffer of that sum, or, where that had none, its result
+  SumBuffers buffers_;
   double measured_ = 0.0;
 };
 

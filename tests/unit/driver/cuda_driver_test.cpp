@@ -96,6 +96,7 @@ TEST_F(CudaDriverTest, PassesArgumentsAndResultsOn) {
   EXPECT_TRUE(info.virtual_memory);
   EXPECT_TRUE(info.posix_handles);
   EXPECT_FALSE(info.fabric_handles) << "an attribute that the driver does not know";
+  EXPECT_EQ(info.resident_threads, 100u * 1536);
   EXPECT_EQ(driver_->device_info(1, info), Result::invalid_device);
   HandleProperties properties;
   properties.posix_fd = properties.gpu_direct_rdma = true;

@@ -46,7 +46,7 @@ API cuDeviceTotalMem_v2(std::size_t* n, int) {
   return 0;
 }
 API cuDeviceGetAttribute(int* value, int attribute, int) {
-  *value = attribute == 102 || attribute == 103;
+  *value = attribute == 16 ? 100 : attribute == 39 ? 1536 : attribute == 102 || attribute == 103;
   return attribute == 128 ? 1 : 0;  // a driver that does not know the newest attribute
 }
 API cuDevicePrimaryCtxRetain(void** context, int) {

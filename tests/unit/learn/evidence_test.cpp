@@ -33,11 +33,30 @@ TEST(Evidence, SizesThatAreAllCloseAreNotBelievedMoreThanOneStep) {
   EXPECT_LE(evidence.suggest(Situation{0, kGiB}).confidence, 0.5);
 }
 
-TEST(Evidence, OfAShapeThatFailsWhereAnotherRanOnlyTheFailureIsKnown) {
-  const Shape longer{.parameter_bytes = 64 * kKiB, .activation_bytes = 1000, .workspaces_from_four = false};
+TEST(Evidence, OfAShapeThatFailsWhereAnotherRanTheFailureTellsHowItGrows) {
+  for (const std::uint64_t longer : {150u, 400u, 1000u, 4000u}) {
+    const Shape shape{.parameter_bytes = 64 * kKiB, .activation_bytes = longer, .workspaces_from_four = false};
+    for (const std::uint64_t fits : {300u, 1000u, 2500u}) {
+      const std::uint64_t capacity = recorded(shape, fits, 0).peak;
+      if (recorded(kTokens, 4096, 0).peak > capacity || recorded(shape, 4096, 0).peak <= capacity) continue;
+      Evidence evidence;
+      evidence.add_good(recorded(kTokens, 4096, 0));
+      evidence.add_failed(recorded(shape, 4096, 0, capacity), capacity);
+      const gapless_suggestion said = evidence.suggest(Situation{0, capacity});
+      EXPECT_LE(said.units, fits) << longer;
+      EXPECT_GE(said.units, fits * 3 / 4) << longer;
+      EXPECT_EQ(said.proven_fails, 4096u);
+      EXPECT_GE(said.confidence, 0.5);
+    }
+  }
+}
+
+TEST(Evidence, OfAShapeOfWhichNothingWasWrittenDownHalfIsTried) {
   Evidence evidence;
   evidence.add_good(recorded(kTokens, 4096, 0));
-  evidence.add_failed(recorded(longer, 4096, 0, 30 * kMiB), 30 * kMiB);
+  RecordedStep failed;
+  failed.units = 4096;
+  evidence.add_failed(failed, 30 * kMiB);
   const gapless_suggestion said = evidence.suggest(Situation{0, 30 * kMiB});
   EXPECT_EQ(said.units, 2048u);
   EXPECT_EQ(said.proven_fails, 4096u);

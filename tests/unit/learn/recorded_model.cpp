@@ -52,6 +52,7 @@ RecordedStep RecordedModel::step(std::uint64_t units, std::uint64_t capacity) co
   view.live_at_start = view.live_now = view.peak = mark.live;
   view.whole = true;
   view.lasting_sizes = lasting_;
+  view.resident_threads = 108 * 2048;  // of the simulated device that the steps were recorded on
   std::uint32_t time = 0;
   for (std::size_t i = mark.begin; i < trace_.ops.size() && !view.failed; i++) {
     const tools::Op& op = trace_.ops[i];

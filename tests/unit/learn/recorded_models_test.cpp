@@ -24,16 +24,15 @@ TEST_P(RecordedModels, ThePeakOfSixteenSamplesIsForetold) {
   const StepModel said = StepModel::between(model_.step(2), model_.step(3));
   const double error = static_cast<double>(said.peak(16, truth.live_at_start)) / static_cast<double>(truth.peak) - 1.0;
   std::printf("%s: %+.3f %%\n", GetParam(), 100 * error);
-  EXPECT_LT(std::abs(error), std::string(GetParam()).starts_with("vit") ? 0.03 : 0.015)
-      << "vit: other kernels from seven on";
+  EXPECT_LT(std::abs(error), 0.002);
 }
 
 // After one good step of two samples and one attempt of sixty-four, at capacities of which the truth is known: never
-// too large; up to six times what ran at most one too small; up to three times mostly exact.
+// too large, at most one too small, nine of ten exact.
 TEST_P(RecordedModels, TheLargestBatchIsNeverTooLarge) {
   constexpr std::uint64_t kRan = 2;
   const RecordedStep good = model_.step(kRan);
-  int exact = 0, near = 0, all_exact = 0, cases = 0;
+  int exact = 0, cases = 0;
   for (std::uint64_t truth = kRan + 1; truth < model_.most_tried(); truth++) {
     // Where the optimizer's peak is the step's, one sample more is not told from none.
     if (model_.peak(truth + 1) < model_.peak(truth) + 4 * kMiB) continue;
@@ -41,30 +40,28 @@ TEST_P(RecordedModels, TheLargestBatchIsNeverTooLarge) {
       const std::uint64_t capacity = model_.peak(truth) + (model_.peak(truth + 1) - model_.peak(truth)) / 4 * quarter;
       RecordedStep attempt = model_.step(64, capacity);
       ASSERT_TRUE(attempt.cut);
+      // A device has room for what lies unusable between blocks, too.
+      std::uint64_t with_gaps = capacity;
+      for (int i = 0; i < 4; i++) with_gaps = capacity + unusable(with_gaps - good.live_at_start);
       Evidence evidence;
       evidence.add_good(good);
-      evidence.add_failed(std::move(attempt), capacity);
-      const std::uint64_t said = evidence.suggest(Situation{good.live_at_start, capacity}).units;
+      evidence.add_failed(std::move(attempt), with_gaps);
+      const std::uint64_t said = evidence.suggest(Situation{good.live_at_start, with_gaps}).units;
       EXPECT_LE(said, truth) << quarter;
-      if (truth <= 6 * kRan) {
-        EXPECT_GE(said + 1, truth) << quarter;
-      }
-      near += truth <= 3 * kRan ? 1 : 0;
-      exact += truth <= 3 * kRan && said == truth ? 1 : 0;
-      all_exact += said == truth ? 1 : 0;
+      EXPECT_GE(said + 1, truth) << quarter;
+      exact += said == truth ? 1 : 0;
       cases++;
     }
   }
-  std::printf("%s: exact %d of %d, up to three times the good step %d of %d\n", GetParam(), all_exact, cases, exact,
-              near);
-  EXPECT_GE(exact * 2, near);
+  std::printf("%s: exact %d of %d\n", GetParam(), exact, cases);
+  EXPECT_GE(exact * 10, cases * 9);
 }
 
 constexpr const char* kModels[] = {"gpt2",       "gpt2_checkpointing",  "llama_eager", "llama_full",
                                    "llama_lora", "llama_checkpointing", "bert"};
-constexpr const char* kHeldOut[] = {"vit",        "vit_large_image",   "t5",     "t5_long",
-                                    "distilbert", "distilbert_long",   "resnet", "resnet_large_image",
-                                    "qwen",       "qwen_checkpointing"};
+constexpr const char* kHeldOut[] = {"vit",        "vit_large_image",    "t5",     "t5_long",
+                                    "distilbert", "distilbert_long",    "resnet", "resnet_large_image",
+                                    "qwen",       "qwen_checkpointing", "roberta"};
 std::string name_of(const testing::TestParamInfo<const char*>& model) {
   return model.param;
 }
