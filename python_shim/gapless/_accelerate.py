@@ -2,6 +2,7 @@
 """accelerate: its decorator, with a better next size."""
 
 import functools
+import gc
 
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -9,11 +10,24 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from . import _device, _oom_errors
 from ._sizing import own_label
 
+# The batch of the step that is measured where an attempt failed before anything had run. Of one sample kernels differ; of two,
+# activations often have sizes of parameters, both powers of two, and nothing tells whether they grow.
+_MEASURED = 3
+# From here on a suggestion rests on a step that ran.
+_SURE = 0.5
+
+
+class _Measured(BaseException):
+    """Ends a run that was only to be measured. Not an Exception: the function's own handlers are not meant."""
+
 
 def find_executable_batch_size(function=None, starting_batch_size: int = 128, reduce_batch_size_fn=None):
     """accelerate.utils.find_executable_batch_size with a better next size: `function(batch_size, ...)` is called again after an
     out of memory, with the batch that gapless's record suggests; where it suggests none, with nine tenths, as accelerate does.
-    `reduce_batch_size_fn`, if given, decides instead. Steps of optimizers are the steps that gapless learns from."""
+    Steps of optimizers are the steps that gapless learns from. Where memory runs out before the first of them, the function is
+    called with a batch of 3 and ended after its first step: with that and the failure the forecast knows the size to go on
+    with. That is left out for functions without an optimizer, and where there are several ranks.
+    `reduce_batch_size_fn`, if given, decides instead."""
     if function is None:
         return functools.partial(find_executable_batch_size, starting_batch_size=starting_batch_size,
                                  reduce_batch_size_fn=reduce_batch_size_fn)
@@ -21,37 +35,76 @@ def find_executable_batch_size(function=None, starting_batch_size: int = 128, re
 
     batch_size, label = starting_batch_size, own_label("executable")
 
+    def attempt(device, failed, args, kwargs):
+        """(True, the function's result), or (False, the error). `failed`: only to measure, for a batch below that; else 0."""
+        device.mark_step(label, batch_size)
+
+        def after_step(*_) -> None:
+            device.mark_step(label, batch_size)
+            if failed and _better(device, batch_size, failed):
+                raise _Measured
+
+        hook = register_optimizer_step_post_hook(after_step)
+        try:
+            return True, function(batch_size, *args, **kwargs)
+        except Exception as raised:
+            if not should_reduce_batch_size(raised):
+                raise
+            return False, raised
+        except _Measured as raised:
+            return False, raised
+        finally:
+            hook.remove()
+
     @functools.wraps(function)
     def decorated(*args, **kwargs):
         nonlocal batch_size
+        failed = 0
         while True:
             if batch_size == 0:
                 raise RuntimeError("No executable batch size found, reached zero.")
             device = _device.of(torch.cuda.current_device()) if torch.cuda.is_available() else _device.NoDevice()
             before = device.last_oom()
             sequence = before["sequence"] if before else 0
-            device.mark_step(label, batch_size)
-            hook = register_optimizer_step_post_hook(
-                lambda *_, device=device, size=batch_size: device.mark_step(label, size))
-            error = None
-            try:
-                return function(batch_size, *args, **kwargs)
-            except Exception as raised:
-                if not should_reduce_batch_size(raised):
-                    raise
-                error = raised
-            finally:
-                hook.remove()
-            _oom_errors.let_go(error)
-            error = None
+            done, result = attempt(device, failed, args, kwargs)
+            if done:
+                return result
+            measured = isinstance(result, _Measured)
+            trains = _trains()
+            _oom_errors.let_go(result)
             record = device.last_oom()
+            result = None
             clear_device_cache(garbage_collection=True)
+            if measured:
+                batch_size, failed = _better(device, batch_size, failed), 0
+                continue
+            failed = 0
             said = record["suggestion"] if record and record["sequence"] > sequence else None
             if reduce_batch_size_fn is not None:
                 batch_size = reduce_batch_size_fn()
-            elif said and said["units"] and said["confidence"] >= 0.5:
+            elif said and said["units"] and said["confidence"] >= _SURE:
                 batch_size = min(said["units"], batch_size - 1)
+            elif said and trains and batch_size > 2 * _MEASURED:
+                batch_size, failed = _MEASURED, batch_size
             else:
                 batch_size = min(said["units"] if said and said["units"] else batch_size, int(batch_size * 0.9))
 
     return decorated
+
+
+def _better(device, batch_size: int, failed: int) -> int:
+    """A batch that the forecast prefers to the one measured, below one that failed; 0: none."""
+    prediction = device.forecast(failed)
+    if prediction is None or prediction.suggestion.confidence < _SURE:
+        return 0
+    units = min(prediction.suggestion.units, failed - 1)
+    return units if units > batch_size else 0
+
+
+def _trains() -> bool:
+    """Whether there is an optimizer whose step would have come. Of one process: several would have to agree."""
+    dist = torch.distributed
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        return False
+    # By type: isinstance would ask proxies of what has gone.
+    return any(issubclass(type(one), torch.optim.Optimizer) for one in gc.get_objects())
