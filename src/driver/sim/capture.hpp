@@ -67,6 +67,9 @@ class Capture {
   bool joined() const;  // everything is ordered before the origin's end
   GraphState finish();
 
+  // Of the graph that this becomes: made when it is asked for, at the end otherwise (0 until then).
+  std::uint64_t graph_handle = 0;
+
  private:
   struct Branch {
     std::uint64_t nodes = 0;

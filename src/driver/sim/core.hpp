@@ -102,6 +102,8 @@ class Machine::Core {
   Result refuse_captured_device(int device, const char* call);
   Result refuse_captured_event(const EventState& event, const char* call);
   Result capture_wait(StreamState& waiting, const EventState& event);
+  // Null while its capture is under way, and for what is no graph.
+  const std::shared_ptr<const GraphState>* captured_graph(Graph graph);
   void set_branches(GraphExecState& exec, int device);
   void replay(StreamState& launching, const GraphExecState& exec);
 

@@ -142,6 +142,9 @@ class Machine {
   Result begin_capture(int device, Stream stream, CaptureMode mode);
   Result end_capture(int device, Stream stream, Graph& out);
   Result capture_info(int device, Stream stream, CaptureInfo& out);
+  // The graph that the stream's capture becomes, the same handle as end_capture's: owned by the capture until then, and
+  // nothing can be done with it before. invalid_value where the stream does not capture.
+  Result capture_graph(int device, Stream stream, Graph& out);
   Result exchange_capture_mode(int& mode);  // of the calling thread
   Result graph_node_count(Graph graph, std::size_t& out);
   Result graph_destroy(Graph graph);

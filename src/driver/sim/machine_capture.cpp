@@ -77,8 +77,14 @@ Result Machine::end_capture(int device, Stream stream, Graph& out) {
     result = code::capture_unjoined;
   }
   for (const std::uint32_t member : capture->members()) core_->scheduler.stream(member).capture = 0;
-  if (result == Result::ok)
-    out = as_handle(core_->graphs.insert(std::make_shared<const GraphState>(capture->finish())));
+  if (result == Result::ok) {
+    auto graph = std::make_shared<const GraphState>(capture->finish());
+    if (capture->graph_handle == 0) capture->graph_handle = core_->graphs.insert(nullptr);
+    *core_->graphs.find(capture->graph_handle) = std::move(graph);
+    out = as_handle(capture->graph_handle);
+  } else if (capture->graph_handle != 0) {
+    core_->graphs.erase(capture->graph_handle);
+  }
   const auto slot =
       std::find_if(core_->captures.begin(), core_->captures.end(), [&](const auto& c) { return c.get() == capture; });
   slot->reset();
@@ -108,6 +114,17 @@ Result Machine::capture_info(int device, Stream stream, CaptureInfo& out) {
   return Result::ok;
 }
 
+Result Machine::capture_graph(int device, Stream stream, Graph& out) {
+  const Lock lock = core_->enter();
+  StreamState* state = nullptr;
+  if (const Result result = core_->use_stream(device, stream, state); result != Result::ok) return result;
+  Capture* capture = core_->capture_of(*state);
+  if (capture == nullptr) return Result::invalid_value;
+  if (capture->graph_handle == 0) capture->graph_handle = core_->graphs.insert(nullptr);
+  out = as_handle(capture->graph_handle);
+  return Result::ok;
+}
+
 Result Machine::exchange_capture_mode(int& mode) {
   const Lock lock = core_->enter();
   if (mode < 0 || mode > 2) return Result::invalid_value;
@@ -118,9 +135,14 @@ Result Machine::exchange_capture_mode(int& mode) {
   return Result::ok;
 }
 
+const std::shared_ptr<const GraphState>* Machine::Core::captured_graph(Graph graph) {
+  const auto* found = graphs.find(handle_bits(graph));
+  return found != nullptr && *found != nullptr ? found : nullptr;
+}
+
 Result Machine::graph_node_count(Graph graph, std::size_t& out) {
   const Lock lock = core_->enter();
-  const auto* state = core_->graphs.find(handle_bits(graph));
+  const auto* state = core_->captured_graph(graph);
   if (state == nullptr) return Result::invalid_value;
   out = (*state)->work_nodes;
   return Result::ok;
@@ -128,7 +150,7 @@ Result Machine::graph_node_count(Graph graph, std::size_t& out) {
 
 Result Machine::graph_destroy(Graph graph) {
   const Lock lock = core_->enter();
-  const auto* state = core_->graphs.find(handle_bits(graph));
+  const auto* state = core_->captured_graph(graph);
   if (state == nullptr) return Result::invalid_value;
   if (const Result result = core_->device_state((*state)->device); result != Result::ok) return result;
   core_->graphs.erase(handle_bits(graph));
@@ -145,7 +167,7 @@ void Machine::Core::set_branches(GraphExecState& exec, int device) {
 
 Result Machine::graph_instantiate(Graph graph, GraphExec& out) {
   const Lock lock = core_->enter();
-  const auto* state = core_->graphs.find(handle_bits(graph));
+  const auto* state = core_->captured_graph(graph);
   if (state == nullptr) return Result::invalid_value;
   if (const Result result = core_->device_state((*state)->device); result != Result::ok) return result;
   GraphExecState exec;
@@ -158,7 +180,7 @@ Result Machine::graph_instantiate(Graph graph, GraphExec& out) {
 Result Machine::graph_exec_update(GraphExec exec, Graph graph) {
   const Lock lock = core_->enter();
   GraphExecState* state = core_->graph_execs.find(handle_bits(exec));
-  const auto* source = core_->graphs.find(handle_bits(graph));
+  const auto* source = core_->captured_graph(graph);
   if (state == nullptr || source == nullptr) return Result::invalid_value;
   if (const Result result = core_->device_state((*source)->device); result != Result::ok) return result;
   state->graph = *source;

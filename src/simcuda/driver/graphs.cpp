@@ -55,8 +55,8 @@ GAPLESS_SIM_API cuStreamIsCapturing(CUstream stream, CUstreamCaptureStatus* stat
   return gapless::simcuda::to_cuda(result);
 }
 
-// The graph under construction and its edges are not shown: asking for them during a capture is refused, not answered
-// with nothing.
+// The graph under construction is a name, its edges are not shown: asking for them during a capture is refused, not
+// answered with nothing.
 GAPLESS_SIM_API cuStreamGetCaptureInfo(CUstream stream, CUstreamCaptureStatus* status, cuuint64_t* id, CUgraph* graph,
                                        const CUgraphNode** dependencies, const CUgraphEdgeData** edges, size_t* count) {
   GAPLESS_SIM_CONTEXT_CALL("cuStreamGetCaptureInfo");
@@ -64,11 +64,16 @@ GAPLESS_SIM_API cuStreamGetCaptureInfo(CUstream stream, CUstreamCaptureStatus* s
   gapless::driver::CaptureInfo info;
   const Result result = m->capture_info(device, resolve_stream(stream), info);
   if (result != Result::ok) return gapless::simcuda::to_cuda(result);
-  const bool asks_for_graph = graph != nullptr || dependencies != nullptr || edges != nullptr || count != nullptr;
-  if (asks_for_graph && info.status != gapless::driver::CaptureStatus::none) return CUDA_ERROR_NOT_SUPPORTED;
+  const bool capturing = info.status != gapless::driver::CaptureStatus::none;
+  if (capturing && (dependencies != nullptr || edges != nullptr || count != nullptr)) return CUDA_ERROR_NOT_SUPPORTED;
   *status = to_cuda(info.status);
-  if (id != nullptr && info.status != gapless::driver::CaptureStatus::none) *id = info.id;
-  return CUDA_SUCCESS;
+  if (!capturing) return CUDA_SUCCESS;
+  if (id != nullptr) *id = info.id;
+  if (graph == nullptr) return CUDA_SUCCESS;
+  sim::Graph promised = nullptr;
+  const Result promise = m->capture_graph(device, resolve_stream(stream), promised);
+  if (promise == Result::ok) *graph = static_cast<CUgraph>(promised);
+  return gapless::simcuda::to_cuda(promise);
 }
 
 GAPLESS_SIM_API cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode* mode) {

@@ -50,6 +50,38 @@ class SimGraph : public testing::TestWithParam<const char*> {
   std::string log_;
 };
 
+TEST_P(SimGraph, ACaptureNamesItsGraphAndShowsItAtTheEnd) {
+  const Stream origin = stream();
+  Graph promised = nullptr;
+  EXPECT_EQ(machine_.capture_graph(0, origin, promised), Result::invalid_value);
+  ASSERT_EQ(machine_.begin_capture(0, origin, CaptureMode::global), Result::ok);
+  ASSERT_EQ(machine_.capture_graph(0, origin, promised), Result::ok);
+  GraphExec exec = nullptr;
+  EXPECT_EQ(machine_.graph_instantiate(promised, exec), Result::invalid_value);
+  EXPECT_EQ(machine_.graph_destroy(promised), Result::invalid_value) << "the capture owns it";
+  note(origin, "a");
+  Graph graph = nullptr;
+  ASSERT_EQ(machine_.end_capture(0, origin, graph), Result::ok);
+  EXPECT_EQ(graph, promised);
+  std::size_t nodes = 0;
+  EXPECT_EQ(machine_.graph_node_count(promised, nodes), Result::ok);
+  EXPECT_EQ(nodes, 1u);
+  EXPECT_EQ(machine_.graph_destroy(graph), Result::ok);
+}
+
+TEST_P(SimGraph, TheGraphOfACaptureThatFailsGoesWithIt) {
+  const Stream origin = stream();
+  Graph promised = nullptr;
+  ASSERT_EQ(machine_.begin_capture(0, origin, CaptureMode::global), Result::ok);
+  ASSERT_EQ(machine_.capture_graph(0, origin, promised), Result::ok);
+  const Stream side = stream();
+  order(origin, side);  // joins and never comes back
+  Graph graph = nullptr;
+  EXPECT_NE(machine_.end_capture(0, origin, graph), Result::ok);
+  EXPECT_EQ(graph, nullptr);
+  EXPECT_EQ(machine_.graph_destroy(promised), Result::invalid_value);
+}
+
 TEST_P(SimGraph, RunsNothingWhileCapturedAndEverythingAtEachLaunch) {
   const Stream origin = stream();
   const Stream side = stream();
