@@ -46,7 +46,7 @@ def test_statistics_are_flattened_by_pytorch_s_names():
     assert flat["oversize_segments.freed"] == 8
     assert flat["hits"] == 9
     assert sum(flat.values()) == 24
-    assert len(flat) == 122 + 11
+    assert len(flat) == 122 + 13
 
 
 def test_importing_needs_neither_torch_nor_libraries(tmp_path):
