@@ -9,6 +9,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstring>
+#include <thread>
 #include <vector>
 
 #include "ipc_process.hpp"
@@ -56,8 +57,10 @@ TEST(IpcDeathTest, NoFileStaysOpen) {
       ASSERT_EQ(there.import(handle, base), GAPLESS_OK) << gapless_last_error();
       ASSERT_EQ(gapless_ipc_close(there.allocator, base), GAPLESS_OK);
     }
-    // The server sees that the last connection is over when it next runs.
-    EXPECT_LE(open_files(), steady + 1);
+    // The server sees that connections are over when it next runs, which a busy machine puts off.
+    const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (open_files() > steady && std::chrono::steady_clock::now() < patience) std::this_thread::yield();
+    EXPECT_LE(open_files(), steady);
     here.free(block);
   }
   EXPECT_EQ(open_files(), before);
