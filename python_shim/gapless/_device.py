@@ -6,7 +6,7 @@ import dataclasses
 import functools
 
 from . import _libraries
-from ._abi import OK, Forecast, OomRecord, raise_for
+from ._abi import OK, Forecast, OomRecord, Stats, raise_for
 
 NOT_FOUND = 8
 VERDICTS = ("in_use", "limit", "other_process", "pinned", "capture", "injected")
@@ -69,6 +69,19 @@ class Device:
             return None
         self._check(status, "last_oom")
         return _record(out)
+
+    def stats(self) -> Stats:
+        """The statistics as the library has them; see gapless_get_stats."""
+        out = Stats()
+        out.struct_size = ctypes.sizeof(out)
+        self._check(self._core.gapless_get_stats(self._allocator, self.ordinal, ctypes.byref(out)), "stats")
+        return out
+
+    def check_guards(self) -> int:
+        """How many broken blocks were found since the start; see gapless_check_guards."""
+        found = ctypes.c_uint64()
+        self._check(self._core.gapless_check_guards(self._allocator, self.ordinal, ctypes.byref(found)), "check_guards")
+        return found.value
 
     def warm_up(self, stream: int, nbytes: int) -> None:
         """Backs `nbytes` for the stream; see gapless_warm_up."""
@@ -143,6 +156,8 @@ def _prototypes() -> ctypes.CDLL:
         ("gapless_remove_oom_hook", [handle, ctypes.c_void_p, handle]),
         ("gapless_set_limit", [handle, ordinal, ctypes.c_size_t]),
         ("gapless_warm_up", [handle, ordinal, ctypes.c_void_p, ctypes.c_size_t]),
+        ("gapless_get_stats", [handle, ordinal, ctypes.POINTER(Stats)]),
+        ("gapless_check_guards", [handle, ordinal, ctypes.POINTER(ctypes.c_uint64)]),
     ):
         function = getattr(core, name)
         function.argtypes, function.restype = arguments, ctypes.c_int
@@ -167,9 +182,29 @@ def of(ordinal: int) -> Device | NoDevice:
 def allocator() -> int | None:
     """The gapless_allocator behind PyTorch. None unless gapless is PyTorch's allocator and CUDA has been started."""
     try:
+        return _serving()
+    except RuntimeError:
+        return None
+
+
+def required(ordinal: int | None) -> Device | None:
+    """The device of that number (None: torch's current one); None before CUDA is started. Raises RuntimeError when gapless is not
+    PyTorch's allocator."""
+    core = _serving()
+    if core is None:
+        return None
+    if ordinal is None:
+        import torch
+
+        ordinal = torch.cuda.current_device()
+    return Device(_prototypes(), core, ordinal)
+
+
+def _serving() -> int | None:
+    try:
         library = _libraries.torch_library()
-    except OSError:
-        return None
+    except OSError as error:
+        raise RuntimeError(f"gapless is not PyTorch's CUDA allocator in this process: {error}") from error
     if library.gapless_torch_is_installed() != 1:
-        return None
+        raise RuntimeError("gapless is not PyTorch's CUDA allocator in this process")
     return library.gapless_torch_core() or None

@@ -3,8 +3,8 @@
 
 import ctypes
 
-from . import _libraries
-from ._abi import OK, Stat, Stats, raise_for
+from . import _device
+from ._abi import Stat, Stats
 
 _POOLS = ("all", "small_pool", "large_pool")
 
@@ -17,28 +17,8 @@ def stats(device: int | None = None) -> dict[str, int]:
     "reserved_address_bytes", "large_repeated", "large_kept" (gapless.h says what they count). Empty before CUDA is in use, as PyTorch's are.
     Raises RuntimeError when gapless is not the allocator or does not know the device.
     """
-    try:
-        library = _libraries.torch_library()
-    except OSError as error:
-        raise RuntimeError(f"gapless is not PyTorch's CUDA allocator in this process: {error}") from error
-    if library.gapless_torch_is_installed() != 1:
-        raise RuntimeError("gapless is not PyTorch's CUDA allocator in this process")
-    allocator = library.gapless_torch_core()
-    if not allocator:
-        return {}
-    if device is None:
-        import torch
-
-        device = torch.cuda.current_device()
-    core = _libraries.core()
-    core.gapless_get_stats.argtypes = [ctypes.c_void_p, ctypes.c_int32, ctypes.POINTER(Stats)]
-    core.gapless_get_stats.restype = ctypes.c_int
-    result = Stats()
-    result.struct_size = ctypes.sizeof(Stats)
-    status = core.gapless_get_stats(allocator, device, ctypes.byref(result))
-    if status != OK:
-        raise_for(core, status, "stats")
-    return dict(sorted(_flatten(result).items()))
+    one = _device.required(device)
+    return dict(sorted(_flatten(one.stats()).items())) if one is not None else {}
 
 
 def _flatten(result: Stats) -> dict[str, int]:

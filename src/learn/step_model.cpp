@@ -108,6 +108,26 @@ StepModel StepModel::between(const RecordedStep& small, const RecordedStep& larg
   return model;
 }
 
+template <typename Grows, typename Unknown>
+void StepModel::set_unseen(const RecordedStep& good, const std::vector<std::uint32_t>& there, Grows grows,
+                           Unknown unknown) {
+  const SamePlace same(good, there);
+  const bool copies = makes_copies(good, there);
+  for (std::uint32_t i = 0; i < good.lives.size(); i++) {
+    if (there[i] != kNotSeen) continue;
+    const std::optional<Likely> likely = same.of(i);
+    // An activation may have the size of a parameter: what was seen goes before what the size says.
+    if (good.fixed[i] == Fixed::by_time)
+      set_fixed(i);
+    else if (likely && likely->grows)
+      grows(i, likely->units * kUnit);
+    else if (likely || good.fixed[i] == Fixed::by_size || (good.fixed[i] == Fixed::by_half && copies))
+      set_fixed(i);
+    else
+      unknown(i);
+  }
+}
+
 StepModel StepModel::from_attempt(const RecordedStep& good, const RecordedStep& failed) {
   StepModel model(good);
   const std::vector<std::uint32_t> match = align(good, failed);
@@ -120,21 +140,10 @@ StepModel StepModel::from_attempt(const RecordedStep& good, const RecordedStep& 
     measured += model.bytes_[i];
     model.set_line(i, there[i] * kUnit, static_cast<double>(failed.units));
   }
-  const SamePlace same(good, there);
-  const bool copies = makes_copies(good, there);
-  for (std::uint32_t i = 0; i < good.lives.size(); i++) {
-    if (there[i] != kNotSeen) continue;
-    const std::optional<Likely> likely = same.of(i);
-    // An activation may have the size of a parameter: what was seen goes before what the size says.
-    if (good.fixed[i] == Fixed::by_time)
-      model.set_fixed(i);
-    else if (likely && likely->grows)
-      model.set_line(i, likely->units * kUnit, static_cast<double>(failed.units), false);
-    else if (likely || good.fixed[i] == Fixed::by_size || (good.fixed[i] == Fixed::by_half && copies))
-      model.set_fixed(i);
-    else
-      model.set_bound(i);
-  }
+  const auto grows = [&](std::size_t i, double bytes) {
+    model.set_line(i, bytes, static_cast<double>(failed.units), false);
+  };
+  model.set_unseen(good, there, grows, [&](std::size_t i) { model.set_bound(i); });
   model.note_measured(measured);
   model.find_sums(good);
   return model;
@@ -160,20 +169,8 @@ StepModel StepModel::of_shape(const RecordedStep& good, const RecordedStep& fail
     grown_from += model.bytes_[i];
   }
   const double times = grown_from > 0.0 ? grown / grown_from : 1.0;
-  const SamePlace same(good, there);
-  const bool copies = makes_copies(good, there);
-  for (std::uint32_t i = 0; i < good.lives.size(); i++) {
-    if (there[i] != kNotSeen) continue;
-    const std::optional<Likely> likely = same.of(i);
-    if (good.fixed[i] == Fixed::by_time)
-      model.set_fixed(i);
-    else if (likely && likely->grows)
-      model.set_proportional(i, likely->units * kUnit, units, false);
-    else if (likely || good.fixed[i] == Fixed::by_size || (good.fixed[i] == Fixed::by_half && copies))
-      model.set_fixed(i);
-    else
-      model.set_proportional(i, model.bytes_[i] * times, units, false);
-  }
+  const auto grows = [&](std::size_t i, double bytes) { model.set_proportional(i, bytes, units, false); };
+  model.set_unseen(good, there, grows, [&](std::size_t i) { grows(i, model.bytes_[i] * times); });
   model.note_measured(measured);
   model.find_sums(good);
   return model;

@@ -58,6 +58,10 @@ class StepModel {
   void set_proportional(std::size_t life, double bytes, double units, bool measured);
   // Through the life's own size and `bytes` at `units`.
   void set_line(std::size_t life, double bytes, double units, bool measured = true);
+  // The lives that the failed attempt did not come to (`there`: what it had of each, or kNotSeen): fixed by what the
+  // step says of them, grown as their like, else `unknown`.
+  template <typename Grows, typename Unknown>
+  void set_unseen(const RecordedStep& good, const std::vector<std::uint32_t>& there, Grows grows, Unknown unknown);
   void note_measured(double bytes);
   // Once all lines are known: the buffers of sums over rows, which are none.
   void find_sums(const RecordedStep& timeline);

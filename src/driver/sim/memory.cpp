@@ -66,21 +66,26 @@ Result Memory::allocate(int device, std::uint64_t bytes, Address& out) {
   return Result::ok;
 }
 
+void Memory::end_linear(Regions::iterator region, const char* call, std::uint64_t spacing, const Clock* known) {
+  const Address base = region->first;
+  check_pending("PEND-2", call, base, region->second, known);
+  const std::uint64_t bytes = region->second.bytes;
+  const Handle backing = region->second.backing;
+  remember_gone(base, bytes, call);
+  regions_.erase(region);
+  host_.hide(base, bytes);
+  space_.give(base, round_up(bytes, spacing));
+  backings_.find(backing)->shown = 0;
+  drop_if_unused(backing);
+}
+
 Result Memory::free(Address base, const Clock* known) {
   const auto it = regions_.find(base);
   if (it == regions_.end() || it->second.kind != MemoryKind::linear || it->second.opened) {
     common_.violate("MEM-1", text("cuMemFree of 0x%llx, which is not the start of a live allocation", ull(base)));
     return Result::invalid_value;
   }
-  check_pending("PEND-2", "cuMemFree", base, it->second, known);
-  const std::uint64_t bytes = it->second.bytes;
-  const Handle backing = it->second.backing;
-  remember_gone(base, bytes, "cuMemFree");
-  regions_.erase(it);
-  host_.hide(base, bytes);
-  space_.give(base, round_up(bytes, small_step()));
-  backings_.find(backing)->shown = 0;
-  drop_if_unused(backing);
+  end_linear(it, "cuMemFree", small_step(), known);
   return Result::ok;
 }
 

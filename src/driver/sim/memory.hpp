@@ -124,6 +124,8 @@ class Memory {
   Result open_file(const SharedMemory& memory, int& out);
   void leave_file(int file);
   void drop_if_unused(Handle handle);
+  // Of cuMemAlloc or cuIpcOpenMemHandle; its addresses were taken by multiples of `spacing`.
+  void end_linear(Regions::iterator region, const char* call, std::uint64_t spacing, const Clock* known);
   std::uint64_t small_step() const { return host_.data() ? 4096 : 512; }
   bool whole_mappings(Address base, std::uint64_t bytes, Regions::iterator& first, Regions::iterator& last);
   void check_pending(const char* rule, const char* call, Address base, const Region& region, const Clock* known);

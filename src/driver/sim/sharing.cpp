@@ -134,15 +134,7 @@ Result Memory::ipc_close(Address base, const Clock* known) {
     common_.violate("IPC-3", text("cuIpcCloseMemHandle of 0x%llx, which cuIpcOpenMemHandle did not give", ull(base)));
     return Result::invalid_value;
   }
-  check_pending("PEND-2", "cuIpcCloseMemHandle", base, it->second, known);
-  const std::uint64_t bytes = it->second.bytes;
-  const Handle backing = it->second.backing;
-  remember_gone(base, bytes, "cuIpcCloseMemHandle");
-  regions_.erase(it);
-  host_.hide(base, bytes);
-  space_.give(base, round_up(bytes, kGranule));
-  backings_.find(backing)->shown = 0;
-  drop_if_unused(backing);
+  end_linear(it, "cuIpcCloseMemHandle", kGranule, known);
   return Result::ok;
 }
 

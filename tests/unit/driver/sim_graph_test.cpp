@@ -37,6 +37,15 @@ class SimGraph : public testing::TestWithParam<const char*> {
     ASSERT_EQ(machine_.stream_wait_event(0, later, event), Result::ok);
     ASSERT_EQ(machine_.event_destroy(event), Result::ok);
   }
+  // A graph of two branches, one of `side`, that are ordered with nothing but the fork and the join.
+  GraphExec forked(Stream origin, Stream side, Address of_side, Address of_origin) {
+    EXPECT_EQ(machine_.begin_capture(0, origin, CaptureMode::relaxed), Result::ok);
+    order(origin, side);
+    note(side, "side", of_side);
+    note(origin, "origin", of_origin);
+    order(side, origin);
+    return end(origin);
+  }
   GraphExec end(Stream origin) {
     Graph graph = nullptr;
     GraphExec exec = nullptr;
@@ -158,12 +167,7 @@ TEST_P(SimGraph, AForkingChildIsCaptured) {
   ASSERT_EQ(machine_.allocate(0, 4096, block), Result::ok);
   const Stream origin = stream();
   const Stream side = stream();
-  ASSERT_EQ(machine_.begin_capture(0, origin, CaptureMode::relaxed), Result::ok);
-  order(origin, side);
-  note(side, "side", block);
-  note(origin, "origin", block + 512);
-  order(side, origin);
-  const GraphExec child = end(origin);
+  const GraphExec child = forked(origin, side, block, block + 512);
 
   ASSERT_EQ(machine_.begin_capture(0, origin, CaptureMode::relaxed), Result::ok);
   note(origin, "before", block);
@@ -180,12 +184,7 @@ TEST_P(SimGraph, AForkingChildIsCaptured) {
   EXPECT_EQ(machine_.violation_count(), 0u) << machine_.violations()[0].text;
 
   // The branches are not ordered among themselves: what the origin's writes of the side's bytes would race with.
-  ASSERT_EQ(machine_.begin_capture(0, origin, CaptureMode::relaxed), Result::ok);
-  order(origin, side);
-  note(side, "side", block);
-  note(origin, "origin", block);
-  order(side, origin);
-  const GraphExec racing = end(origin);
+  const GraphExec racing = forked(origin, side, block, block);
   ASSERT_EQ(machine_.begin_capture(0, origin, CaptureMode::relaxed), Result::ok);
   ASSERT_EQ(machine_.graph_launch(0, racing, origin), Result::ok);
   const GraphExec outer = end(origin);
@@ -220,12 +219,7 @@ TEST_P(SimGraph, BranchesOfOneGraphRaceWithEachOther) {
   ASSERT_EQ(machine_.allocate(0, 4096, block), Result::ok);
   const Stream origin = stream();
   const Stream side = stream();
-  ASSERT_EQ(machine_.begin_capture(0, origin, CaptureMode::relaxed), Result::ok);
-  order(origin, side);
-  note(side, "side", block);
-  note(origin, "main", block);
-  order(side, origin);
-  const GraphExec exec = end(origin);
+  const GraphExec exec = forked(origin, side, block, block);
   EXPECT_EQ(machine_.violation_count(), 0u);
   ASSERT_EQ(machine_.graph_launch(0, exec, origin), Result::ok);
   EXPECT_EQ(machine_.violation_count(), 1u);
