@@ -2,6 +2,7 @@
 """Compiles src/torch against the headers of every PyTorch that it serves, warnings as errors, with each compiler that is here.
 
     compile_sources.py [VERSION ...]
+    compile_sources.py --newest         prints the last of them
 
 The headers come out of PyTorch's wheels for macOS, which are the smallest that have them (80 MB); only they are kept, in
 $XDG_CACHE_HOME/gapless/headers. The CUDA headers are those of the environment that runs this. Nothing is linked or run.
@@ -84,6 +85,9 @@ def check(version: str, compiler: str, scratch: pathlib.Path, pool: concurrent.f
 
 
 def main() -> int:
+    if sys.argv[1:] == ["--newest"]:
+        print(VERSIONS[-1])
+        return 0
     versions = sys.argv[1:] or VERSIONS
     with tempfile.TemporaryDirectory() as scratch, concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         results = [check(version, compiler, pathlib.Path(scratch), pool) for version in versions for compiler in compilers()]

@@ -11,7 +11,7 @@ namespace {
 class IpcTest : public ::testing::Test {
  protected:
   Process here, there;
-  Bytes handle{};
+  HandleBytes handle{};
   std::size_t offset = 0;
   char* base = nullptr;
 };
@@ -35,7 +35,7 @@ TEST_F(IpcTest, BothSeeTheBytes) {
 TEST_F(IpcTest, AnInnerPointerAndASecondExport) {
   char* const block = static_cast<char*>(here.allocate(9 * kMiB));
   ASSERT_EQ(here.share(block, handle, offset), GAPLESS_OK);
-  Bytes again{};
+  HandleBytes again{};
   std::size_t inner = 0;
   ASSERT_EQ(here.share(block + 3 * kMiB, again, inner), GAPLESS_OK);
   EXPECT_EQ(handle, again) << "one block, one handle: a receiver maps it once";
@@ -71,7 +71,7 @@ TEST_F(IpcTest, AnImportTakesAsManyAddressesAsItMaps) {
 TEST_F(IpcTest, DeadBlocksAndWrongHandlesAreRefused) {
   void* const block = here.allocate(9 * kMiB);
   ASSERT_EQ(here.share(block, handle, offset), GAPLESS_OK);
-  Bytes wrong = handle;
+  HandleBytes wrong = handle;
   wrong[sizeof(capi::IpcHandle::magic) + 16] ^= 1;  // the secret
   EXPECT_EQ(there.import(wrong, base), GAPLESS_ERROR_NOT_FOUND);
   wrong = handle;
@@ -88,7 +88,7 @@ TEST_F(IpcTest, DeadBlocksAndWrongHandlesAreRefused) {
 TEST_F(IpcTest, AHandleOpensItsOwnBlockOnly) {
   void* const mine = here.allocate(9 * kMiB);
   void* const secret = here.allocate(9 * kMiB);
-  Bytes other{};
+  HandleBytes other{};
   ASSERT_EQ(here.share(mine, handle, offset), GAPLESS_OK);
   ASSERT_EQ(here.share(secret, other, offset), GAPLESS_OK);
   capi::IpcHandle forged;
@@ -148,9 +148,14 @@ TEST_F(IpcTest, ClosedWhileAStreamCaptures) {
 TEST_F(IpcTest, EveryCallOfAnImportMayFail) {
   void* const block = here.allocate(5 * kMiB);
   ASSERT_EQ(here.share(block, handle, offset), GAPLESS_OK);
-  there.free(there.allocate(1));  // brings its device up
-  for (std::uint64_t failing = 0;; failing++) {
+  ASSERT_EQ(there.import(handle, base), GAPLESS_OK);  // brings its device up
+  ASSERT_EQ(gapless_ipc_close(there.allocator, base), GAPLESS_OK);
+  const std::size_t files = open_files();  // memory that was received is a file, as long as it is held
+  char* const first = base;
+  std::uint64_t failing = 0;
+  for (;; failing++) {
     ASSERT_LT(failing, 100u);
+    ASSERT_TRUE(open_files_fall_to(files)) << "after call " << failing << " failed";
     there.faults->clear();
     driver::FaultDriver::Rule rule;
     rule.memory_only = true;
@@ -158,6 +163,8 @@ TEST_F(IpcTest, EveryCallOfAnImportMayFail) {
     there.faults->add(rule);
     if (there.import(handle, base) == GAPLESS_OK) break;
   }
+  EXPECT_GT(failing, 4u) << "an import reserves, takes in, maps and gives access";
+  EXPECT_EQ(base, first) << "its addresses are free again, and the lowest free ones are given";
   for (const driver::Call call : {driver::Call::unmap, driver::Call::release, driver::Call::address_free}) {
     there.faults->clear();
     driver::FaultDriver::Rule rule;
@@ -196,7 +203,7 @@ TEST_F(IpcTest, NoHandleCrashes) {
   ASSERT_EQ(here.share(block, handle, offset), GAPLESS_OK);
   std::mt19937_64 random(1);
   for (int i = 0; i < 300; i++) {
-    Bytes wrong = handle;
+    HandleBytes wrong = handle;
     for (int flips = 0; flips <= i % 3; flips++) wrong[random() % wrong.size()] ^= static_cast<unsigned char>(random());
     if (there.import(wrong, base) == GAPLESS_OK) {
       EXPECT_EQ(gapless_ipc_close(there.allocator, base), GAPLESS_OK);

@@ -13,7 +13,7 @@ namespace {
 
 using Entry = c10::cuda::CUDACachingAllocator::TraceEntry;
 
-enum Found : int { kTold, kBlocks, kUncovered, kTwice, kNeverCame, kRegisteredBytes, kCounts };
+enum Found : int { kBlocks, kUncovered, kTwice, kNeverCame, kRegisteredBytes, kCounts };
 
 // Of one process, which the case has to itself.
 struct Registrar {
@@ -53,7 +53,6 @@ struct Registrar {
   }
   void take(const Entry& entry) {
     const std::lock_guard<std::mutex> guard(mutex);
-    found[kTold]++;
     const auto first = static_cast<std::uint64_t>(entry.addr_);
     const auto end = first + entry.size_;
     switch (entry.action_) {

@@ -13,7 +13,7 @@ import torch
 
 # By their exported names. What frees or asks is not among the things that a settled loop may do either.
 CALLS = ("cuMemCreate", "cuMemRelease", "cuMemMap", "cuMemUnmap", "cuMemSetAccess", "cuMemAddressReserve", "cuMemAddressFree",
-         "cudaMalloc", "cudaFree")
+         "cudaMalloc", "cudaMallocAsync", "cudaFree", "cudaFreeAsync", "cuMemAlloc_v2", "cuMemAllocAsync", "cuMemFree_v2", "cuMemFreeAsync")
 
 
 class Steps:

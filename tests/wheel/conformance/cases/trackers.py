@@ -8,7 +8,7 @@ import random
 import torch
 from harness import GIB, MIB, block, case
 
-TOLD, BLOCKS, UNCOVERED, TWICE, NEVER_CAME, REGISTERED_BYTES = range(6)
+BLOCKS, UNCOVERED, TWICE, NEVER_CAME, REGISTERED_BYTES = range(5)
 
 
 def attached():
