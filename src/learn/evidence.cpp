@@ -105,6 +105,7 @@ void Evidence::build() {
   if (!stale_) return;
   stale_ = false;
   model_.reset();
+  shape_.reset();
   if (good_.empty()) return;
   const RecordedStep& largest = good_.back().step;
   if (good_.size() >= 2) {
@@ -150,16 +151,19 @@ std::uint64_t Evidence::most_units(const StepModel& model, const Situation& now,
 }
 
 // Of another shape only the failure is known, and how far it had come.
-void Evidence::suggest_for_shape(const Situation& now, const RecordedStep& failed, gapless_suggestion& out) const {
+void Evidence::suggest_for_shape(const Situation& now, const RecordedStep& failed, gapless_suggestion& out) {
   out.units = std::min(out.units, std::max<std::uint64_t>(failed.units / 2, 1));
   out.confidence = kOneFailure;
   if (!failed.lives.empty()) {
-    const auto near =
-        std::find_if(good_.begin(), good_.end(), [&](const Good& good) { return good.step.units >= failed.units; });
-    const StepModel model = StepModel::of_shape(near->step, failed);
-    if (model.measured() >= kSeenOfShape) {
-      out.units = std::max<std::uint64_t>(most_units(model, now, failed.units), 1);
-      out.confidence = kOneStep + 0.4 * model.measured();
+    if (!shape_ || shape_step_ != failed.number) {
+      const auto near =
+          std::find_if(good_.begin(), good_.end(), [&](const Good& good) { return good.step.units >= failed.units; });
+      shape_ = StepModel::of_shape(near->step, failed);
+      shape_step_ = failed.number;
+    }
+    if (shape_->measured() >= kSeenOfShape) {
+      out.units = std::max<std::uint64_t>(most_units(*shape_, now, failed.units), 1);
+      out.confidence = kOneStep + 0.4 * shape_->measured();
     }
   }
   out.proven_fits = std::min(out.proven_fits, out.units);

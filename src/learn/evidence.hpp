@@ -69,15 +69,17 @@ class Evidence {
   void build();
   std::uint64_t peak_of(std::uint64_t units, const Situation& now, Aside aside) const;
   std::uint64_t most_units(const StepModel& model, const Situation& now, std::uint64_t above) const;
-  void suggest_for_shape(const Situation& now, const RecordedStep& failed, gapless_suggestion& out) const;
+  void suggest_for_shape(const Situation& now, const RecordedStep& failed, gapless_suggestion& out);
 
   std::vector<Good> good_;  // ascending by units, one for each
   std::vector<Failed> failed_;
   std::uint64_t clock_ = 0;
 
-  bool stale_ = true;  // the model is not of today's evidence
+  bool stale_ = true;  // the models are not of today's evidence
   std::optional<StepModel> model_;
   double confidence_ = 0.0;
+  std::optional<StepModel> shape_;  // of the other shape that failed
+  std::uint64_t shape_step_ = 0;    // the number of that step
 };
 
 }  // namespace gapless::learn

@@ -102,7 +102,12 @@ void find_inputs(const RecordedStep& step, const std::vector<char>& grows, std::
       }
       if (sum.input == kNoLife || step.lives[each].units > step.lives[sum.input].units) sum.input = each;
     }
-  std::erase_if(sums, [](const RowSum& sum) { return sum.input == kNoLife; });
+  // One of enough rows that took no buffer is not a sum: something else left the same in the journal. A result of one
+  // unit may be of fewer columns than fill it, and then of fewer rows than it seems.
+  std::erase_if(sums, [&](const RowSum& sum) {
+    return sum.input == kNoLife ||
+           (sum.buffer == kNoLife && step.lives[sum.result].units > 1 && rows(sum, sum.input) >= kFewestRows);
+  });
 }
 
 SumBuffers::SumBuffers(const RecordedStep& step, std::vector<RowSum>& sums)

@@ -32,7 +32,7 @@ struct RowSum {
 std::vector<RowSum> row_sums(const RecordedStep& step);
 
 // Sets the inputs: of those before that grow with the batch the one of as many rows as most sums have. Sums without any
-// are removed. `grows[i]`: life i does.
+// are removed, and those that took no buffer although they have the rows for one. `grows[i]`: life i does.
 void find_inputs(const RecordedStep& step, const std::vector<char>& grows, std::vector<RowSum>& sums);
 
 // What the buffers of a step take at other batches.

@@ -48,17 +48,15 @@ std::uint64_t SamePlace::place(std::size_t at, std::size_t width) const {
 std::optional<Likely> SamePlace::of(std::uint32_t life) const {
   if (order_[life] == kNowhere) return std::nullopt;
   const double own = sizes_[order_[life]];
-  std::optional<Likely> said;
   for (std::size_t width = 0; width < std::size(kWidths); width++) {
     const auto found = by_place_.find(place(order_[life], width));
     if (found == by_place_.end()) continue;
     const Votes& votes = found->second;
     // Where both kinds were seen, each of many takes its share of the growth, so that their sum is right.
     const double share = static_cast<double>(votes.growing) / static_cast<double>(votes.fixed + votes.growing);
-    said = Likely{votes.growing > 0, own + share * (static_cast<double>(votes.units) - own)};
-    if (votes.growing == 0 || votes.fixed == 0) break;
+    return Likely{votes.growing > 0, own + share * (static_cast<double>(votes.units) - own)};
   }
-  return said;
+  return std::nullopt;
 }
 
 }  // namespace gapless::learn

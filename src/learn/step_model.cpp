@@ -202,6 +202,8 @@ double StepModel::buffer_of(const RowSum& sum, double units) const {
 
 std::uint64_t StepModel::peak(std::uint64_t units, std::uint64_t live_at_start, bool once, Aside aside) const {
   const auto batch = static_cast<double>(units);
+  // Up to the batch that was recorded, the step itself shows which sums take a buffer.
+  const bool more = batch > origin_;
   const bool grown = once && growth_ > 0 && live_at_start >= live_at_end_;
   double live = static_cast<double>(live_at_start);
   double peak = live;
@@ -212,7 +214,7 @@ std::uint64_t StepModel::peak(std::uint64_t units, std::uint64_t live_at_start, 
     const double grown_by = lines_[event.life].measured ? 0.0 : std::max(bytes - bytes_[event.life], 0.0);
     live += event.birth ? bytes : -bytes;
     unmeasured += event.birth ? grown_by : -grown_by;
-    const std::uint32_t sum = event.birth ? sum_of_[event.life] : kNoLife;
+    const std::uint32_t sum = event.birth && more ? sum_of_[event.life] : kNoLife;
     const double buffer = sum != kNoLife && sums_[sum].buffer == kNoLife ? buffer_of(sums_[sum], batch) : 0.0;
     peak = std::max(peak, live + buffer + std::min(aside.share * unmeasured, aside.most));
   }

@@ -51,6 +51,29 @@ TEST(Evidence, OfAShapeThatFailsWhereAnotherRanTheFailureTellsHowItGrows) {
   }
 }
 
+// The model of a shape is kept; it is that of the failure that counts today.
+TEST(Evidence, OfTwoShapesThatFailedEachIsForetoldFromItsOwnFailure) {
+  const Shape longer{.parameter_bytes = 64 * kKiB, .activation_bytes = 400, .workspaces_from_four = false};
+  const Shape longest{.parameter_bytes = 64 * kKiB, .activation_bytes = 1000, .workspaces_from_four = false};
+  const std::uint64_t less = recorded(longer, 1000, 0).peak, more = recorded(longest, 1000, 0).peak;
+  RecordedStep first = recorded(longer, 4000, 0, less), second = recorded(longest, 4096, 0, more);
+  first.number = 2;
+  second.number = 3;
+  Evidence both, alone;
+  for (Evidence* const evidence : {&both, &alone}) {
+    evidence->add_good(recorded(kTokens, 4096, 0));
+    evidence->add_failed(second, more);
+  }
+  both.add_failed(first, less);
+  const gapless_suggestion of_first = both.suggest(Situation{0, less});
+  EXPECT_EQ(of_first.proven_fails, 4000u);
+  EXPECT_EQ(both.suggest(Situation{0, less}).units, of_first.units);
+  // The first proves nothing where more can be had.
+  EXPECT_EQ(both.suggest(Situation{0, more}).proven_fails, 4096u);
+  EXPECT_EQ(both.suggest(Situation{0, more}).units, alone.suggest(Situation{0, more}).units);
+  EXPECT_EQ(both.suggest(Situation{0, less}).units, of_first.units);
+}
+
 TEST(Evidence, OfAShapeOfWhichNothingWasWrittenDownHalfIsTried) {
   Evidence evidence;
   evidence.add_good(recorded(kTokens, 4096, 0));

@@ -16,16 +16,17 @@ constexpr std::uint32_t kRows = 256;   // for each sample
 // One linear layer's backward pass: the gradient of its output (16 bits), that of its input, the weight's, the bias's.
 class Backward {
  public:
-  explicit Backward(std::uint64_t samples) {
+  explicit Backward(std::uint64_t samples, std::uint32_t columns = kColumns, std::uint32_t rows_of_sample = kRows,
+                    bool buffers = true) {
     step_.units = samples;
     step_.resident_threads = kThreads;
-    const auto rows = static_cast<std::uint32_t>(samples * kRows);
-    const std::uint32_t of_output = birth(rows * kColumns);
-    const std::uint32_t of_input = birth(rows * kColumns / 2);
+    const auto rows = static_cast<std::uint32_t>(samples * rows_of_sample);
+    const std::uint32_t of_output = birth(rows * columns);
+    const std::uint32_t of_input = birth(rows * columns / 2);
     const std::uint32_t of_weight = birth(4000);
-    const std::uint32_t of_bias = birth(kColumns);
-    if (rows >= 1024) {
-      const std::uint32_t buffer = birth(std::min<std::uint32_t>(4 * rows * kColumns, kThreads));
+    const std::uint32_t of_bias = birth(columns);
+    if (buffers && rows >= 1024) {
+      const std::uint32_t buffer = birth(std::min<std::uint32_t>(4 * rows * columns, kThreads));
       const std::uint32_t counter = birth(1);
       death(counter);
       death(buffer);
@@ -93,6 +94,19 @@ TEST(RowSums, ThePeakIsRightBeyondBothEndsOfTheLine) {
       }
     }
   }
+}
+
+// The journal says that it took no buffer, whatever its rows seem to be.
+TEST(RowSums, WhatRanWithoutABufferHasThePeakThatItHad) {
+  const auto few = [](std::uint64_t samples) { return Backward(samples, 1).step(); };
+  const auto many = [](std::uint64_t samples) { return Backward(samples, kColumns, 20000, false).step(); };
+  for (const std::uint64_t units : {2u, 3u}) {
+    EXPECT_EQ(StepModel::between(few(2), few(3)).peak(units, 0), few(units).peak) << units;
+    EXPECT_EQ(StepModel::between(many(2), many(3)).peak(units, 0), many(units).peak) << units;
+    EXPECT_EQ(StepModel::from_one(few(units)).peak(units, 0), few(units).peak) << units;
+    EXPECT_EQ(StepModel::from_one(many(units)).peak(units, 0), many(units).peak) << units;
+  }
+  EXPECT_EQ(StepModel::between(many(2), many(3)).peak(8, 0), many(8).peak) << "no sum, then";
 }
 
 TEST(RowSums, OnADeviceOfUnknownSizeABufferIsALine) {

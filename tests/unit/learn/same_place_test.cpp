@@ -30,6 +30,21 @@ TEST(SamePlace, WhereNothingTellsEachTakesItsShare) {
   EXPECT_FALSE(same.of(6)) << "nothing of that size was seen";
 }
 
+// Nine of ten between a 7 and a 9 grew, but of all of that size nine of a hundred.
+TEST(SamePlace, TheStrictestPlaceSpeaksAlsoWhereItSawBothKinds) {
+  std::vector<std::uint32_t> sizes, there;
+  for (std::uint32_t i = 0; i < 100; i++) {
+    sizes.insert(sizes.end(), {i < 10 ? 7u : 1000 + i, 100, i < 10 ? 9u : 2000 + i});
+    there.insert(there.end(), {kNotSeen, i < 9 ? 400u : 100u, kNotSeen});
+  }
+  sizes.insert(sizes.end(), {7, 100, 9});
+  there.insert(there.end(), {kNotSeen, kNotSeen, kNotSeen});
+  const std::optional<Likely> said = SamePlace(births(sizes), there).of(301);
+  ASSERT_TRUE(said);
+  EXPECT_TRUE(said->grows);
+  EXPECT_EQ(said->units, 370.0);
+}
+
 TEST(SamePlace, OfWhatIsOlderThanTheStepNothingIsSaid) {
   RecordedStep step = births({7, 100});
   step.lives.push_back(Life{100, Life::kOlder, 5, 0});
