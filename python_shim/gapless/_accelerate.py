@@ -18,15 +18,21 @@ _SURE = 0.5
 
 
 class _Measured(BaseException):
-    """Ends a run that was only to be measured. Not an Exception: the function's own handlers are not meant."""
+    """Ends a run that was only to be measured. Not an Exception: the function's own handlers are not meant. `size`: the batch to go
+    on with; 0: the forecast has none."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.size = size
 
 
 def find_executable_batch_size(function=None, starting_batch_size: int = 128, reduce_batch_size_fn=None):
     """accelerate.utils.find_executable_batch_size with a better next size: `function(batch_size, ...)` is called again after an
     out of memory, with the batch that gapless's record suggests; where it suggests none, with nine tenths, as accelerate does.
     Steps of optimizers are the steps that gapless learns from. Where memory runs out before the first of them, the function is
-    called with a batch of 3 and ended after its first step: with that and the failure the forecast knows the size to go on
-    with. That is left out for functions without an optimizer, and where there are several ranks.
+    called once with a batch of 3 and ended after its first step: with that and the failure the forecast knows the size to go on
+    with. That step really trains: what outlives the call (a model made outside, files) has it. It is left out for functions
+    without an optimizer, and where there are several ranks.
     `reduce_batch_size_fn`, if given, decides instead."""
     if function is None:
         return functools.partial(find_executable_batch_size, starting_batch_size=starting_batch_size,
@@ -41,14 +47,15 @@ def find_executable_batch_size(function=None, starting_batch_size: int = 128, re
 
         def after_step(*_) -> None:
             device.mark_step(label, batch_size)
-            if failed and _better(device, batch_size, failed):
-                raise _Measured
+            if failed:
+                raise _Measured(_better(device, batch_size, failed))
 
         hook = register_optimizer_step_post_hook(after_step)
         try:
             return True, function(batch_size, *args, **kwargs)
         except Exception as raised:
-            if not should_reduce_batch_size(raised):
+            # Of a run that is only ours, another error may be due to its batch: an accumulation larger than it, say.
+            if not should_reduce_batch_size(raised) and not failed:
                 raise
             return False, raised
         except _Measured as raised:
@@ -59,7 +66,7 @@ def find_executable_batch_size(function=None, starting_batch_size: int = 128, re
     @functools.wraps(function)
     def decorated(*args, **kwargs):
         nonlocal batch_size
-        failed = 0
+        failed, may_measure = 0, reduce_batch_size_fn is None
         while True:
             if batch_size == 0:
                 raise RuntimeError("No executable batch size found, reached zero.")
@@ -69,23 +76,27 @@ def find_executable_batch_size(function=None, starting_batch_size: int = 128, re
             done, result = attempt(device, failed, args, kwargs)
             if done:
                 return result
-            measured = isinstance(result, _Measured)
-            trains = _trains()
-            _oom_errors.let_go(result)
+            measured = failed and not should_reduce_batch_size(result)
+            size = result.size if isinstance(result, _Measured) else 0
             record = device.last_oom()
+            said = record["suggestion"] if record and record["sequence"] > sequence else None
+            sure = said and said["units"] and said["confidence"] >= _SURE
+            # Asked while the attempt's objects are there: its optimizer is one of them.
+            measure = may_measure and said and not sure and batch_size > 2 * _MEASURED and _trains()
+            _oom_errors.let_go(result)
             result = None
             clear_device_cache(garbage_collection=True)
             if measured:
-                batch_size, failed = _better(device, batch_size, failed), 0
+                batch_size, failed = size or int(failed * 0.9), 0
+                continue
+            if measure:
+                batch_size, failed, may_measure = _MEASURED, batch_size, False
                 continue
             failed = 0
-            said = record["suggestion"] if record and record["sequence"] > sequence else None
             if reduce_batch_size_fn is not None:
                 batch_size = reduce_batch_size_fn()
-            elif said and said["units"] and said["confidence"] >= _SURE:
+            elif sure:
                 batch_size = min(said["units"], batch_size - 1)
-            elif said and trains and batch_size > 2 * _MEASURED:
-                batch_size, failed = _MEASURED, batch_size
             else:
                 batch_size = min(said["units"] if said and said["units"] else batch_size, int(batch_size * 0.9))
 

@@ -2,6 +2,7 @@
 """What elastic steps assume of a batch unless told otherwise: nested dicts, lists and tuples of tensors with the samples in
 dimension 0."""
 
+import collections.abc
 import copy
 
 import torch
@@ -79,8 +80,9 @@ def join(results: list, counts: list[int]):
     first = results[0]
     if len(results) == 1:
         return first
-    if isinstance(first, dict):
-        return type(first)({key: join([one[key] for one in results], counts) for key in first})
+    if isinstance(first, collections.abc.Mapping):
+        parts = {key: join([one[key] for one in results], counts) for key in first}
+        return parts if type(first) is dict else _like(first, parts)
     if isinstance(first, torch.Tensor) and first.dim() == 0:
         if not first.is_floating_point():
             return first

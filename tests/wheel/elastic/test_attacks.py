@@ -3,6 +3,7 @@
 
 import collections
 import math
+import types
 
 import gapless
 import pytest
@@ -100,6 +101,61 @@ def test_entries_without_tensors_are_cut_with_their_samples():
     assert part["scalar"] == 1.0 and part["other"] == [1, 2]
     kinds = collections.defaultdict(list, {"x": torch.arange(3)})
     assert type(_batches.split(kinds, 0, 1)) is collections.defaultdict
+
+
+def test_results_of_pieces_are_put_together_whatever_kind_of_mapping_they_are():
+    pieces = [{"logits": torch.arange(2), "loss": 1.0}, {"logits": torch.arange(1), "loss": 4.0}]
+    for kind in (dict, collections.OrderedDict, lambda piece: collections.defaultdict(list, piece), collections.UserDict):
+        joined = _batches.join([kind(piece) for piece in pieces], [2, 1])
+        assert type(joined) is type(kind({}))
+        assert joined["logits"].tolist() == [0, 1, 0]
+        assert joined["loss"] == 2.0
+
+
+class Recording:
+    """A device that has a record of each failure, and forecasts of its own."""
+
+    def __init__(self, *forecasts):
+        self.failures, self.forecasts = 0, list(forecasts)
+
+    def mark_step(self, label, units):
+        pass
+
+    def last_oom(self):
+        return {"sequence": self.failures, "suggestion": {"units": 0, "confidence": 0.2}} if self.failures else None
+
+    def forecast(self, units):
+        said = self.forecasts.pop(0) if self.forecasts else 0
+        return types.SimpleNamespace(suggestion=types.SimpleNamespace(units=said, confidence=0.9)) if said else None
+
+
+@pytest.mark.parametrize(("forecasts", "refuses_three", "sizes"), [
+    ([40], False, [80, 3, 40]), ([40, 0], False, [80, 3, 40]), ([], False, [80, 3, 72, 64, 57]), ([2], False, [80, 3, 72, 64, 57]),
+    ([40], True, [80, 3, 72, 64, 57])], ids=["known", "asked once", "not known", "too small", "the function refuses it"])
+def test_a_run_that_only_measures_ends_after_one_step_whatever_is_learnt(monkeypatch, forecasts, refuses_three, sizes):
+    from gapless import _accelerate
+
+    device, tried, ended = Recording(*forecasts), [], []
+    monkeypatch.setattr(_accelerate._device, "NoDevice", lambda: device)
+
+    @gapless.find_executable_batch_size(starting_batch_size=80)
+    def train(batch_size):
+        tried.append(batch_size)
+        model, optimizer = make()
+        if batch_size == 3 and refuses_three:
+            raise ValueError("an accumulation of no batches")
+        if batch_size > 60:
+            device.failures += 1
+            raise out_of_memory()
+        for batch in batches():
+            loss_of(model, batch["x"], batch["y"]).backward()
+            optimizer.step()
+        ended.append(batch_size)
+        return batch_size
+
+    assert train() == sizes[-1]
+    assert tried == sizes
+    assert ended == sizes[-1:]
 
 
 def test_clipping_sees_the_gradient_of_the_whole_batch():
