@@ -108,7 +108,7 @@ def convnext(size):
 
 
 # Looked at once, after the rules for sums over rows and for places were made.
-NEW = {
+HELD_OUT_LATER = {
     "roberta": ("RoBERTa-base, fp32, 192", lambda: roberta(192)),
     "opt": ("OPT-125M, bf16, 512", lambda: opt(512)),
     "neox": ("GPT-NeoX-style 0.16B, bf16 autocast, 384", lambda: neox(384)),
@@ -138,6 +138,8 @@ MODELS = {
     "llama_checkpointing": ("Llama-style 1.1B, checkpointing, 2048", lambda: llama_large(2048, checkpointing=True)),
     "bert": ("BERT-base, bf16 autocast, 256", lambda: bert(256)),
 }
+
+ALL = MODELS | HELD_OUT | HELD_OUT_LATER
 
 
 def _model(kind, config, words, length, *, autocast=False, half=False, checkpointing=False, lora=False, labels=None, inputs=None):

@@ -64,10 +64,10 @@ GAPLESS_SIM_EXPORT void gapless_sim_visit_calls(gapless_sim_call_visitor visitor
 /* Sets the call counters to zero and the peaks to what is in use. Memory, streams and violations stay. */
 GAPLESS_SIM_EXPORT void gapless_sim_reset_counters(void);
 
-/* The statistics as JSON: driver_calls {function: count}, physical_bytes, physical_bytes_peak (summed over devices),
- * violations, then launches_not_judged {name: count} (strict mode), seed, again (the shell command that runs the same
- * again), violation_reports, missing_calls, maths_calls, devices. Returns the length without the NUL, as snprintf does;
- * writes at most `capacity` bytes, always terminated. */
+/* The statistics as JSON: physical_bytes, physical_bytes_peak (summed over devices), violations, seed, again (the shell
+ * command that runs the same again), operations, driver_calls {name: count}, missing_calls, maths_calls, kernels,
+ * launches_not_judged (empty outside strict mode), devices, violation_reports. Returns the length without the NUL, as
+ * snprintf does; writes at most `capacity` bytes, always terminated. */
 GAPLESS_SIM_EXPORT size_t gapless_sim_stats_json(char* buffer, size_t capacity);
 GAPLESS_SIM_EXPORT int gapless_sim_write_stats(const char* path);
 

@@ -113,6 +113,23 @@ void two_devices(driver::sim::Config& config) {
   config.devices = 2;
 }
 
+// cuMemcpyPeer uses the other device's legacy stream too.
+void copy_beside_a_peers_capture(World& w, bool capture_non_blocking) {
+  const Stream stream = w.stream(capture_non_blocking, 1);
+  Address base = 0;
+  (void)w.machine.allocate(0, kGranule, base);
+  (void)w.machine.begin_capture(1, stream, CaptureMode::relaxed);
+  const int peer = 1;
+  driver::sim::Machine::Copy copy;
+  copy.to = reinterpret_cast<void*>(base);
+  copy.from = reinterpret_cast<void*>(base + 512);
+  copy.bytes = 512;
+  copy.synchronous = true;
+  copy.peers = {&peer, 1};
+  (void)w.machine.copy(0, nullptr, copy);
+  end(w, stream);
+}
+
 }  // namespace
 
 std::vector<Case> capture_rules() {
@@ -148,6 +165,8 @@ std::vector<Case> capture_rules() {
       {"CAP-6", [](World& w) { wait_for_an_old_capture(w, false); }, [](World& w) { wait_for_an_old_capture(w, true); },
        nullptr, "OldCapture"},
       {"CAP-6", [](World& w) { two_captures(w, true); }, [](World& w) { two_captures(w, false); }, nullptr, "Merge"},
+      {"CAP-3", [](World& w) { copy_beside_a_peers_capture(w, false); },
+       [](World& w) { copy_beside_a_peers_capture(w, true); }, two_devices, "Peer"},
       {"CAP-3", [](World& w) { legacy_work_in_a_capture(w, false); },
        [](World& w) { legacy_work_in_a_capture(w, true); }},
       {"CAP-4", [](World& w) { end_on_another_thread(w, CaptureMode::global); },

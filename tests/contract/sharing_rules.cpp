@@ -38,11 +38,36 @@ SharedMemory shared_by(driver::sim::Machine& machine) {
   return memory;
 }
 
-Address opened(World& w) {
+Address opened(World& w, int times = 1) {
   driver::sim::Machine other(w.machine.config());
+  const SharedMemory memory = shared_by(other);
   Address base = 0;
-  (void)w.machine.ipc_open(shared_by(other), base);
+  for (int i = 0; i < times; ++i) (void)w.machine.ipc_open(memory, base);
   return base;
+}
+
+void close_twice(World& w, int opens) {
+  const Address base = opened(w, opens);
+  for (int i = 0; i < 2; ++i) (void)w.machine.ipc_close(base);
+}
+
+void strict_free_does_not_order(driver::sim::Config& config) {
+  config.strict = true;
+  config.free_orders = false;
+}
+
+void close_after_a_write(World& w, bool synchronised, int opens = 1) {
+  const Address base = opened(w, opens);
+  w.write(w.stream(), base);
+  if (synchronised) (void)w.driver.device_synchronize(0);
+  (void)w.machine.ipc_close(base);
+}
+
+void share_an_event(World& w, bool interprocess) {
+  Event event = nullptr;
+  std::uint64_t id = 0;
+  (void)w.machine.event_create(0, event, false, interprocess);
+  (void)w.machine.event_share(event, id);
 }
 
 void share(World& w, Address base) {
@@ -66,6 +91,12 @@ std::vector<Case> sharing_rules() {
        [](World& w) { (void)opened(w); }},
       {"IPC-3", [](World& w) { (void)w.machine.ipc_close(allocated(w.machine)); },
        [](World& w) { (void)w.machine.ipc_close(opened(w)); }},
+      {"IPC-3", [](World& w) { close_twice(w, 1); }, [](World& w) { close_twice(w, 2); }, nullptr, "Twice"},
+      {"IPC-4", [](World& w) { share_an_event(w, false); }, [](World& w) { share_an_event(w, true); }},
+      {"PEND-2", [](World& w) { close_after_a_write(w, false); }, [](World& w) { close_after_a_write(w, true); },
+       strict_free_does_not_order, "Closed"},
+      {"PEND-2", [](World& w) { close_after_a_write(w, false); }, [](World& w) { close_after_a_write(w, false, 2); },
+       strict_free_does_not_order, "LastClosed"},
       {"MEM-1", [](World& w) { (void)w.machine.free(0, opened(w)); },
        [](World& w) { (void)w.machine.free(0, allocated(w.machine)); }, nullptr, "Opened"},
   };

@@ -16,6 +16,21 @@ void record_on(World& w, int device) {
   (void)w.driver.event_record(device, event, w.stream(true, device));
 }
 
+// cuMemcpyPeer on device 0 with the work of device 1.
+void copy_with_a_peer(World& w, bool poisoned) {
+  Address base = 0;
+  (void)w.machine.allocate(0, kGranule, base);
+  if (poisoned) w.machine.poison(1, Result::illegal_address);
+  const int peer = 1;
+  driver::sim::Machine::Copy copy;
+  copy.to = reinterpret_cast<void*>(base);
+  copy.from = reinterpret_cast<void*>(base + 512);
+  copy.bytes = 512;
+  copy.synchronous = true;
+  copy.peers = {&peer, 1};
+  (void)w.machine.copy(0, nullptr, copy);
+}
+
 // A kernel on a stream of `on_device`, while device 0 is current.
 void launch_on_a_stream_of(World& w, int on_device) {
   driver::sim::Operation kernel;
@@ -121,6 +136,8 @@ std::vector<Case> stream_rules() {
          (void)w.driver.stream_synchronize(0, w.stream(true, 0));  // another device's error
        },
        two_devices, "Reserve"},
+      {"ERR-1", [](World& w) { copy_with_a_peer(w, true); }, [](World& w) { copy_with_a_peer(w, false); }, two_devices,
+       "Peer"},
       {"STR-2", [](World& w) { launch_on_a_stream_of(w, 1); }, [](World& w) { launch_on_a_stream_of(w, 0); },
        two_devices},
       {"HOST-1", [](World& w) { in_a_host_function(w, [&w] { (void)w.driver.stream_synchronize(0, nullptr); }); },

@@ -167,7 +167,7 @@ void copy_then_write(World& w, bool to_device, bool synchronous, bool pinned, bo
   static char host[512];
   const Address block = w.mapped();
   const Stream a = w.stream();
-  if (pinned) w.machine.host_register(host, sizeof host);
+  if (pinned) (void)w.machine.host_register(host, sizeof host);
   driver::sim::Machine::Copy copy;
   void* const device = reinterpret_cast<void*>(block);
   copy.to = to_device ? device : host;

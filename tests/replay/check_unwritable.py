@@ -4,6 +4,8 @@
 
     check_unwritable.py TOOL TRACE
 """
+import errno
+import os
 import pathlib
 import subprocess
 import sys
@@ -22,8 +24,15 @@ def main() -> int:
                 command = [tool, "--json", "--timing-runs", "0", "--first", "200", option, path, trace]
                 done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
                 fine = done.returncode == SETUP and path in done.stderr and not (at_once and done.stdout)
+                if (option, path) == ("--log", "/dev/full"):
+                    fine = fine and os.strerror(errno.ENOSPC) in done.stderr
                 if not fine:
                     wrong.append(f"{option} {path}: exit code {done.returncode}, {done.stdout!r}, {done.stderr!r}")
+        page = pathlib.Path(folder) / "page.html"
+        page.write_text("the picture of an earlier replay")
+        subprocess.run([tool, "--html", str(page), f"{folder}/no.trace"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        if not page.read_text():
+            wrong.append("a replay that did not happen emptied an earlier picture")
         log = pathlib.Path(folder) / "log"
         subprocess.run([tool, "--json", "--timing-runs", "0", "--first", "200", "--log", str(log), trace], stdout=subprocess.DEVNULL, check=True)
         if len(log.read_text().splitlines()) < 2:

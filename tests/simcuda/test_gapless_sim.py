@@ -229,6 +229,20 @@ class Statistics(unittest.TestCase):
         # The runtime's own driver calls are not counted a second time.
         self.assertNotIn("cuMemAlloc", stats["driver_calls"])
 
+    def test_launches_of_which_nobody_knows_what_they_touch_are_named(self):
+        script = USE_DEVICE + """
+class Range(ctypes.Structure):
+    _fields_ = [("address", ctypes.c_void_p), ("bytes", ctypes.c_size_t), ("write", ctypes.c_bool)]
+
+operation = ctypes.CDLL("libcuda.so.1").gapless_sim_operation_on
+for name, sizes in ((b"nothing known", []), (b"strided", [0, 0]), (b"dense", [512, 0])):
+    ranges = (Range * len(sizes))(*(Range(pointer.value, size, True) for size in sizes))
+    assert operation(name, None, ranges, ctypes.c_size_t(len(sizes))) == 0
+"""
+        for options, expected in ((["--strict"], {"nothing known": 1, "strided": 1}), ([], {})):
+            stats = self.stats_of(*options, "--", sys.executable, "-c", script)["stats.json"]
+            self.assertEqual(stats["launches_not_judged"], expected)
+
     def test_what_is_not_simulated_is_named(self):
         stats = self.stats_of("--", sys.executable, "-c", USE_DEVICE + "\nassert cuda.cudaDeviceReset() == 801")["stats.json"]
         self.assertEqual(stats["missing_calls"], {"cudaDeviceReset": 1})

@@ -164,6 +164,65 @@ def threads(device):
     return {"streams": len(ids), "after": device.rules()}
 
 
+class Handle(ctypes.Structure):
+    """CUipcMemHandle, CUipcEventHandle."""
+
+    _fields_ = [("bytes", ctypes.c_ubyte * 64)]
+
+
+def sharing(device):
+    """Memory and events for other processes: an event must have been made for it, and what is opened twice is closed twice."""
+    assert device.call("cudaSetDevice", 0) == 0
+    memory = device.made("cudaMalloc", ctypes.c_size_t(BYTES))
+    plain, shared = device.made("cudaEventCreateWithFlags", 2), device.made("cudaEventCreateWithFlags", 2 | 4)
+    handles = [Handle(), Handle()]
+    results = {
+        "plain_event": device.call("cudaIpcGetEventHandle", ctypes.byref(Handle()), plain),
+        "event": device.call("cudaIpcGetEventHandle", ctypes.byref(handles[0]), shared),
+        "memory": device.call("cudaIpcGetMemHandle", ctypes.byref(handles[1]), memory),
+        "own_event": device.call("cudaIpcOpenEventHandle", ctypes.byref(ctypes.c_void_p()), handles[0]),
+        "own_memory": device.call("cudaIpcOpenMemHandle", ctypes.byref(ctypes.c_void_p()), handles[1], 1),
+    }
+    other = subprocess.run([sys.executable, __file__, "opening", *(bytes(handle.bytes).hex() for handle in handles)], stdout=subprocess.PIPE, check=True)
+    return {"results": results, "after": device.rules(), "other": json.loads(other.stdout)}
+
+
+def opening(device, *words):
+    """The other process of `sharing`."""
+    assert device.call("cudaSetDevice", 0) == 0
+    event, memory = (Handle.from_buffer_copy(bytes.fromhex(word)) for word in words)
+    first, again = (device.made("cudaIpcOpenMemHandle", memory, 1) for _ in range(2))
+    opened, stream = device.made("cudaIpcOpenEventHandle", event), device.stream()
+    device.write(0, stream, first)
+    results = {
+        "one_address": first.value == again.value,
+        "record": device.call("cudaEventRecord", opened, stream),
+        "query": device.call("cudaEventQuery", opened),  # complete, so that the exporter need not be told
+        "close": [device.call("cudaIpcCloseMemHandle", first) for _ in range(3)],
+    }
+    return {"results": results, "after": device.rules()}
+
+
+def contexts(device):
+    """A context that is gone is no context, also for calls that take it beside the current one."""
+    assert device.call("cudaSetDevice", 0) == 0
+    memory = device.made("cudaMalloc", ctypes.c_size_t(BYTES))
+    made, number = device.made("cuCtxCreate_v4", None, 0, 1), ctypes.c_uint64()
+
+    def calls():
+        return {
+            "id": device.call("cuCtxGetId", made, ctypes.byref(number)),
+            "copy": device.call("cuMemcpyPeer", memory, made, memory, made, ctypes.c_size_t(0)),
+            "copy_async": device.call("cuMemcpyPeerAsync", memory, made, memory, made, ctypes.c_size_t(0), None),
+            "current": device.call("cuCtxSetCurrent", made),
+        }
+
+    before = calls()
+    device.call("cuCtxDestroy_v2", made)
+    assert device.call("cudaSetDevice", 0) == 0
+    return {"before": before, "number": number.value, "after": calls()}
+
+
 def nulls(library, names):
     """Calls each function with nothing but zeros; says which one it is at, so that a crash has a name."""
     Device().call("cudaFree", None)  # makes the context
@@ -173,7 +232,7 @@ def nulls(library, names):
         getattr(loaded, name)(*[ctypes.c_void_p()] * 24)
 
 
-PROGRAMS = {program.__name__: program for program in (peers, foreign_streams, host_functions, sticky, threads)}
+PROGRAMS = {program.__name__: program for program in (peers, foreign_streams, host_functions, sticky, threads, sharing, opening, contexts)}
 SIM = [os.environ.get("GAPLESS_SIM_COMMAND", "gapless-sim"), "--strict", "--devices", "2"]
 
 
@@ -215,6 +274,15 @@ class Misuse(unittest.TestCase):
         self.assertLess(found["streams"], 8)
         self.assertEqual(found["after"], [])
 
+    def test_sharing(self):
+        results = {"plain_event": 400, "event": 0, "memory": 0, "own_event": 201, "own_memory": 201}
+        other = {"results": {"one_address": True, "record": 0, "query": 0, "close": [0, 0, 1]}, "after": ["IPC-3"]}
+        self.everywhere("sharing", {"results": results, "after": ["IPC-4", "IPC-2", "IPC-2"], "other": other})
+
+    def test_contexts_that_are_gone(self):
+        calls = ("id", "copy", "copy_async", "current")
+        self.everywhere("contexts", {"before": dict.fromkeys(calls, 0), "number": 2, "after": dict.fromkeys(calls, 201)})
+
     def test_nothing_but_zeros_crashes_nothing(self):
         folder = pathlib.Path(SIM[0]).resolve().parent.parent / "lib" / "simcuda"
         built = [library for library in LIBRARIES if (folder / library).exists()]
@@ -233,4 +301,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "nulls":
         nulls(sys.argv[2], sys.argv[3:])
     else:
-        json.dump(PROGRAMS[sys.argv[1]](Device()), sys.stdout)
+        json.dump(PROGRAMS[sys.argv[1]](Device(), *sys.argv[2:]), sys.stdout)

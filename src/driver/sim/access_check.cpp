@@ -5,6 +5,20 @@
 #include "driver/sim/memory.hpp"
 
 namespace gapless::driver::sim {
+
+namespace {
+
+// The first of the uses that `counts` and that `known` does not order; null where nothing is to be checked.
+template <typename Counts>
+const Use* unordered_use(const std::vector<Use>& uses, const Clock* known, Counts&& counts) {
+  if (known == nullptr) return nullptr;
+  const auto it = std::find_if(uses.begin(), uses.end(),
+                               [&](const Use& use) { return counts(use) && !ordered_before(use, *known); });
+  return it != uses.end() ? &*it : nullptr;
+}
+
+}  // namespace
+
 void Memory::remember_gone(Address base, std::uint64_t bytes, const char* how) {
   if (!common_.config.strict) return;
   constexpr std::size_t kKept = 4096;  // for the wording of reports only
@@ -13,13 +27,19 @@ void Memory::remember_gone(Address base, std::uint64_t bytes, const char* how) {
 }
 
 void Memory::check_pending(const char* rule, const char* call, Address base, const Region& region, const Clock* known) {
-  if (known == nullptr) return;
-  for (const Use& use : region.uses) {
-    if (ordered_before(use, *known)) continue;
-    common_.violate(rule, text("%s of [0x%llx, +%llu) while %s is not ordered before it", call, ull(base),
-                               ull(region.bytes), describe_use(use).c_str()));
-    return;
-  }
+  const Use* use = unordered_use(region.uses, known, [](const Use&) { return true; });
+  if (use == nullptr) return;
+  common_.violate(rule, text("%s of [0x%llx, +%llu) while %s is not ordered before it", call, ull(base),
+                             ull(region.bytes), describe_use(*use).c_str()));
+}
+
+void Memory::check_revoked(const char* call, Address base, const Region& region, int device, bool all,
+                           const Clock* known) {
+  const Use* use =
+      unordered_use(region.uses, known, [&](const Use& each) { return each.device == device && (all || each.write); });
+  if (use == nullptr) return;
+  common_.violate("PEND-4", text("%s takes device %d's access to [0x%llx, +%llu) while %s is not known to be complete",
+                                 call, device, ull(base), ull(region.bytes), describe_use(*use).c_str()));
 }
 
 void Memory::check_allocated(const char* name, Address base, const Region& region, const Clock& clock) {

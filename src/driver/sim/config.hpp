@@ -25,7 +25,7 @@ struct Config {
   Completion completion = Completion::lag;
   std::uint64_t lag = 0;          // operations, for Completion::lag
   bool strict = false;            // happens-before, shadow of accesses, pending-use checks
-  bool threads_separate = false;  // strict: each host thread has its own clock (see docs/driver_contract.md, HOST)
+  bool threads_separate = false;  // strict: each host thread has its own clock (driver_contract.md, Host threads)
   bool free_orders = true;        // cuMemFree waits for the device's work; false: strict reports who relies on it
   bool sticky = false;            // an illegal access poisons the device: every later call fails with 700
   bool abort_on_violation = false;

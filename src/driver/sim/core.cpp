@@ -161,15 +161,13 @@ void Machine::Core::enqueue(int device, StreamState& stream, const Operation& op
   scheduler.submit(stream, std::move(pending));
 }
 
-Result Machine::Core::submit(Lock& lock, int device, Stream handle, const Operation& operation) {
-  StreamState* stream = resolve(device, handle);
-  if (stream == nullptr) return code::invalid_handle;
-  if (const Result result = usable(*stream); result != Result::ok) return result;
-  if (Capture* capture = capture_of(*stream)) {
-    capture->work(stream->id, stream->device, operation);
+Result Machine::Core::submit(Lock& lock, StreamState& stream, const Operation& operation) {
+  if (const Result result = usable(stream); result != Result::ok) return result;
+  if (Capture* capture = capture_of(stream)) {
+    capture->work(stream.id, stream.device, operation);
     return Result::ok;
   }
-  enqueue(stream->device, *stream, operation, {});
+  enqueue(stream.device, stream, operation, {});
   scheduler.tick(lock);
   return Result::ok;
 }
@@ -193,6 +191,14 @@ void Machine::Core::finish_device_and_learn(Lock& lock, int device) {
   scheduler.finish_device(lock, device);
   if (strict()) threads.clock().join(waited_for);
   trim_pools_on_synchronize(device);
+}
+
+void Machine::Core::wait_before_free(Lock& lock, int device, bool orders) {
+  if (orders) {
+    finish_device_and_learn(lock, device);
+  } else if (memory.host().data()) {
+    scheduler.finish_device(lock, device);
+  }
 }
 
 void Machine::Core::trim_pools_on_synchronize(int device) {

@@ -60,7 +60,7 @@ class Machine::Core {
   std::uint32_t add_stream(int device, StreamFlags flags);
   StreamState& legacy(int device) { return scheduler.stream(static_cast<std::uint32_t>(device)); }
   // The work's place in stream order: submits, checks accesses (strict), lets the schedule act.
-  Result submit(Lock& lock, int device, Stream stream, const Operation& operation);
+  Result submit(Lock& lock, StreamState& stream, const Operation& operation);
   void enqueue(int device, StreamState& stream, const Operation& operation, StreamState::Pending pending);
   // Calls f with each stream whose earlier work the next operation of `stream` follows without being told: the legacy
   // default stream's work waits for all earlier work of the device's blocking streams, and theirs for its own.
@@ -78,6 +78,8 @@ class Machine::Core {
   void enqueue_marker(StreamState& stream, const Position* wait, const Clock* clock);
   void finish_and_learn(Lock& lock, StreamState& stream);
   void finish_device_and_learn(Lock& lock, int device);
+  // Before memory goes away: for the device's work, where that `orders`, else only for bodies that would run into it.
+  void wait_before_free(Lock& lock, int device, bool orders);
   void trim_pools_on_synchronize(int device);
   void synchronised(Lock& lock, int stream_id);  // leaves the lock, then calls the callback
 
@@ -122,7 +124,6 @@ class Machine::Core {
   std::vector<Result> sticky;                                // of each device
   std::vector<std::vector<std::uint32_t>> blocking_streams;  // of each device, without the legacy stream
   std::map<const void*, std::size_t> pinned;
-  std::map<std::uint64_t, Handle> exported;  // inode of a descriptor to the handle it stands for
   std::set<std::string, std::less<>> names;
   std::uint64_t event_ids = 0;
   std::uint64_t capture_ids = 0;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The host side of device addresses. Always: a PROT_NONE reservation, so that nothing else of the process gets these
 // addresses and a host dereference of a device pointer faults, as it would on a machine with a GPU. With data: each
-// mapping is a window into one sparse memfd, so that two addresses of one handle show the same bytes.
+// mapping is a window into a sparse memfd, the machine's own or that of the machine whose memory it is, so that all
+// addresses of one allocation show the same bytes.
 #pragma once
 
 #include <cstdint>

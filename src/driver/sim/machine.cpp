@@ -25,7 +25,7 @@ Result Machine::device_info(int device, DeviceInfo& out) {
   out.granularity = kGranule;
   out.virtual_memory = core_->common.config.virtual_memory;
   out.posix_handles = out.virtual_memory;
-  out.resident_threads = 108 * 2048;  // an A100's, as the stand-in libraries say
+  out.resident_threads = kMultiprocessors * kThreadsPerMultiprocessor;
   return Result::ok;
 }
 
@@ -69,11 +69,6 @@ bool Machine::inside_host_function() {
 Result Machine::refuse_in_host_function(const char* call) {
   const Lock lock = core_->enter();
   return core_->refuse_in_host_function(call);
-}
-
-Result Machine::state(int device) {
-  const Lock lock = core_->enter();
-  return core_->device_state(device);
 }
 
 void Machine::poison(int device, Result error) {

@@ -43,8 +43,6 @@ class Machine {
   // machine, whose calls the machine does not all see; and what such a call gives, with HOST-1 recorded under its name.
   static bool inside_host_function();
   Result refuse_in_host_function(const char* call);
-  // What every call on the device begins with, for calls that only a library over the machine has.
-  Result state(int device);
   // Every later call on the device fails with `error`, as after an illegal access on real hardware.
   void poison(int device, Result error);
 
@@ -68,7 +66,7 @@ class Machine {
   Result handle_info(Handle handle, int& device, std::size_t& bytes, HandleProperties& properties);
   Result map(Address base, std::size_t bytes, std::size_t offset, Handle handle);
   Result unmap(Address base, std::size_t bytes);
-  enum class Permission { none, read, read_write };
+  using Permission = sim::Permission;
   Result set_access(Address base, std::size_t bytes, std::span<const int> devices, Permission permission);
   Result get_access(Address inside, int device, Permission& out);
   // ---- Peers: `device` reaches what cuMemAlloc gave on `peer`, and what `pool`'s default pool gives. A mapping's
@@ -80,12 +78,12 @@ class Machine {
   // ---- Memory of other processes, which counts there and not here: sharing.cpp
   Result export_posix_fd(Handle handle, int& out);
   Result import_posix_fd(int fd, Handle& out);
-  Result ipc_share(Address inside, SharedMemory& out);  // of cuMemAlloc
-  Result ipc_open(const SharedMemory& memory, Address& out);
+  Result ipc_share(Address inside, SharedMemory& out);        // of cuMemAlloc
+  Result ipc_open(const SharedMemory& memory, Address& out);  // opened already: the same address, one close more is due
   Result ipc_close(Address base);
-  // ---- Pinned host memory (the caller owns the bytes)
-  void host_register(const void* base, std::size_t bytes);
-  Result host_unregister(const void* base);  // waits for nothing
+  // ---- Pinned host memory (the caller owns the bytes), which is every device's: both fail once one of them has
+  Result host_register(const void* base, std::size_t bytes);
+  Result host_unregister(const void* base);  // waits for all queued work
   // ---- Pointers
   bool is_device_address(Address address) const;  // inside the machine's virtual addresses; no lock
   PointerInfo find(Address inside);
@@ -105,7 +103,7 @@ class Machine {
   // `interprocess`: what it is recorded after is complete at once, so that other processes need not be told.
   Result event_create(int device, Event& out, bool timed = true, bool interprocess = false);
   Result event_destroy(Event event);
-  Result event_info(Event event, int& device, std::uint64_t& id);
+  Result event_share(Event event, std::uint64_t& id);  // of one that is interprocess
   Result event_record(int device, Event event, Stream stream);
   Result event_query(Event event);
   Result event_synchronize(Event event);

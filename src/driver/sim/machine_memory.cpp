@@ -1,9 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Machine: memory calls. Memory decides; here are the lock, captures, and what a call waits for.
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "driver/sim/core.hpp"
 #include "driver/sim/machine.hpp"
 
@@ -25,11 +21,7 @@ Result Machine::free(int device, Address base) {
   const Region* region = core_->memory.find(base, start);
   const int owner = region != nullptr ? region->device : device;
   // "This API will not perform any implicit synchronization when the pointer was allocated with cuMemAllocAsync."
-  if (core_->common.config.free_orders && !core_->memory.is_pool(base)) {
-    core_->finish_device_and_learn(lock, owner);
-  } else if (core_->memory.host().data()) {
-    core_->scheduler.finish_device(lock, owner);  // so that no body runs into addresses that are gone
-  }
+  core_->wait_before_free(lock, owner, core_->common.config.free_orders && !core_->memory.is_pool(base));
   if (!core_->memory.is_pool(base)) return core_->memory.free(base, core_->known());
   core_->memory.pool_free(base, core_->known(), "cuMemFree");
   core_->memory.give_pool_addresses(base);
@@ -74,7 +66,7 @@ Result Machine::pool_free(int device, Address base, Stream stream) {
     ordered = &state->clock;
   }
   memory.pool_free(base, ordered);
-  return core_->submit(lock, device, stream, operation);
+  return core_->submit(lock, *state, operation);
 }
 
 Result Machine::pool_stats(int device, PoolStats& out) {
@@ -168,8 +160,7 @@ Result Machine::unmap(Address base, std::size_t bytes) {
 Result Machine::set_access(Address base, std::size_t bytes, std::span<const int> devices, Permission permission) {
   const Lock lock = core_->enter();
   if (const Result result = core_->range_state(base); result != Result::ok) return result;
-  return core_->memory.set_access(base, bytes, devices, permission != Permission::none,
-                                  permission == Permission::read_write, core_->known());
+  return core_->memory.set_access(base, bytes, devices, permission, core_->known());
 }
 
 Result Machine::get_access(Address inside, int device, Permission& out) {
@@ -177,21 +168,21 @@ Result Machine::get_access(Address inside, int device, Permission& out) {
   Address base = 0;
   const Region* region = core_->memory.find(inside, base);
   if (region == nullptr || device < 0 || device >= device_count()) return Result::invalid_value;
-  const std::uint64_t bit = 1ull << device;
-  out = (region->writable & bit) != 0   ? Permission::read_write
-        : (region->readable & bit) != 0 ? Permission::read
-                                        : Permission::none;
+  out = Memory::permission(*region, device);
   return Result::ok;
 }
 
-void Machine::host_register(const void* base, std::size_t bytes) {
+Result Machine::host_register(const void* base, std::size_t bytes) {
   const Lock lock = core_->enter();
+  if (const Result result = core_->process_state(); result != Result::ok) return result;
   core_->pinned[base] = bytes;
+  return Result::ok;
 }
 
 // The bytes may be unmapped next: nothing queued may still want them.
 Result Machine::host_unregister(const void* base) {
   Lock lock = core_->enter();
+  if (const Result result = core_->process_state(); result != Result::ok) return result;
   if (core_->pinned.erase(base) == 0) return Result::invalid_value;
   for (int device = 0; device < device_count(); ++device) core_->scheduler.finish_device(lock, device);
   return Result::ok;

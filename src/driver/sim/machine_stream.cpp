@@ -140,11 +140,16 @@ Result Machine::event_destroy(Event event) {
   return Result::ok;
 }
 
-Result Machine::event_info(Event event, int& device, std::uint64_t& id) {
+Result Machine::event_share(Event event, std::uint64_t& id) {
   const Lock lock = core_->enter();
-  const EventState* state = core_->event(event, "event_info");
+  const EventState* state = core_->event(event, "cuIpcGetEventHandle");
   if (state == nullptr) return code::invalid_handle;
-  device = state->device;
+  if (const Result result = core_->device_state(state->device); result != Result::ok) return result;
+  if (!state->interprocess &&
+      core_->common.violate(
+          "IPC-4", text("cuIpcGetEventHandle of event %llu, which was not made to be shared", ull(state->id)))) {
+    return code::invalid_handle;
+  }
   id = state->id;
   return Result::ok;
 }

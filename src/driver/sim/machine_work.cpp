@@ -20,7 +20,7 @@ Result Machine::submit(int device, Stream stream, const Operation& operation) {
                                           operation.name, state->id, state->device, device))) {
     return code::invalid_handle;
   }
-  return core_->submit(lock, device, stream, operation);
+  return core_->submit(lock, *state, operation);
 }
 
 bool Machine::Core::is_pinned(const void* address, std::size_t bytes) const {
@@ -110,28 +110,29 @@ Result Machine::copy(int device, Stream stream, const Copy& copy) {
     }
     operation.body = [&memory, &config, moved, to, from, staged] { move_bytes(memory, config, moved, to, from); };
   }
+  if (const Result result = core_->usable(*state); result != Result::ok) return result;
   // cuMemcpyPeer is "serialized with respect to all pending and future asynchronous work" of both devices.
-  const auto legacy_of_peer = [&](int peer) -> StreamState* {
-    return peer < 0 || peer == state->device || capturing ? nullptr : &core_->legacy(peer);
-  };
+  std::vector<StreamState*> peers;
+  for (const int peer : copy.peers) {
+    if (peer == state->device || capturing) continue;
+    StreamState& legacy = core_->legacy(peer);
+    if (const Result result = core_->device_state(peer); result != Result::ok) return result;
+    if (const Result result = core_->usable(legacy); result != Result::ok) return result;
+    peers.push_back(&legacy);
+  }
   const auto order = [&](StreamState& later, StreamState& earlier) {
     core_->enqueue_marker(earlier, nullptr, nullptr);
     const Position end{earlier.id, earlier.issued};
     core_->enqueue_marker(later, &end, core_->strict() ? &earlier.clock : nullptr);
   };
-  if (const Result result = core_->usable(*state); result != Result::ok) return result;
-  for (const int peer : copy.peers) {
-    if (StreamState* other = legacy_of_peer(peer)) order(*state, *other);
-  }
+  for (StreamState* peer : peers) order(*state, *peer);
   // NVIDIA's "API synchronization behavior": a synchronous copy from pageable memory waits for the stream, and returns
   // when its source is staged; "the DMA to final destination may not have completed".
   const bool staged_only = copy.synchronous && to.on_device && from.pageable;
   const Clock before = core_->strict() && staged_only ? state->clock : Clock{};
-  if (const Result result = core_->submit(lock, device, stream, operation); result != Result::ok) return result;
+  if (const Result result = core_->submit(lock, *state, operation); result != Result::ok) return result;
 
-  for (const int peer : copy.peers) {
-    if (StreamState* other = legacy_of_peer(peer)) order(*other, *state);
-  }
+  for (StreamState* peer : peers) order(*peer, *state);
   const bool waits = (copy.synchronous && (!to.on_device || !from.on_device)) || to.pageable;
   if (!waits || capturing) return Result::ok;
   // An asynchronous copy to pageable memory "might be synchronous": it is, and whoever relies on that is reported.
@@ -154,9 +155,14 @@ Result Machine::fill(int device, Stream stream, const Fill& fill) {
   std::size_t row_bytes = 0;
   if (__builtin_mul_overflow(fill.elements, fill.width, &row_bytes)) return Result::invalid_value;
   if (row_bytes == 0 || fill.rows == 0) return Result::ok;
+  std::size_t all_bytes = 0;  // to the end of the last row
+  if (__builtin_mul_overflow(fill.rows - 1, fill.pitch, &all_bytes) ||
+      __builtin_add_overflow(all_bytes, row_bytes, &all_bytes)) {
+    return Result::invalid_value;
+  }
   const bool on_device = is_device_address(fill.to);
   // A device fills its own memory and the host's that it was shown.
-  if (!on_device && !core_->is_pinned(as_handle(fill.to), row_bytes)) return Result::invalid_value;
+  if (!on_device && !core_->is_pinned(as_handle(fill.to), all_bytes)) return Result::invalid_value;
 
   std::vector<Access> accesses;
   for (std::size_t row = 0; core_->strict() && on_device && row < fill.rows; ++row) {
@@ -177,7 +183,7 @@ Result Machine::fill(int device, Stream stream, const Fill& fill) {
       }
     };
   }
-  return core_->submit(lock, device, stream, operation);
+  return core_->submit(lock, *state, operation);
 }
 
 }  // namespace gapless::driver::sim

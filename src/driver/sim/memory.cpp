@@ -81,7 +81,7 @@ void Memory::end_linear(Regions::iterator region, const char* call, std::uint64_
 
 Result Memory::free(Address base, const Clock* known) {
   const auto it = regions_.find(base);
-  if (it == regions_.end() || it->second.kind != MemoryKind::linear || it->second.opened) {
+  if (it == regions_.end() || it->second.kind != MemoryKind::linear || opens(base) != 0) {
     common_.violate("MEM-1", text("cuMemFree of 0x%llx, which is not the start of a live allocation", ull(base)));
     return Result::invalid_value;
   }

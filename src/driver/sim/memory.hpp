@@ -46,7 +46,6 @@ struct Region {
   Use allocated;                             // strict: a pool allocation's cuMemAllocAsync
   std::unique_ptr<Shadow> shadow;            // strict: a pool allocation's own
   std::uint64_t place = 0;                   // a pool allocation's, in the memory file
-  bool opened = false;                       // by ipc_open
 };
 
 class Memory {
@@ -77,24 +76,30 @@ class Memory {
   Result create(int device, std::uint64_t bytes, const HandleProperties& properties, Handle& out);
   Result release(Handle handle);
   Result retain(Address inside, Handle& out);
-  Result hold(Handle handle);  // one more cuMemRelease is due
+  Result hold(Handle handle);    // one more cuMemRelease is due
+  Backing* held(Handle handle);  // null where the program does not hold it
+  Result map(Address base, std::uint64_t bytes, std::uint64_t offset, Handle handle);
+  Result unmap(Address base, std::uint64_t bytes, const Clock* known);
+  Result set_access(Address base, std::uint64_t bytes, std::span<const int> devices, Permission permission,
+                    const Clock* known);
+  // What set_access gave; what enable_peer and set_pool_access give is beside it.
+  static Permission permission(const Region& region, int device) {
+    return permission_of(region.readable, region.writable, device);
+  }
+
   // ---- between processes: sharing.cpp
-  SharedMemory share(Backing& backing, int machine);
+  SharedMemory share(Handle backing, int machine);
   Result adopt(const SharedMemory& memory, Handle& out);  // held once
   Result ipc_share(Address inside, int machine, SharedMemory& out);
   Result ipc_open(const SharedMemory& memory, int machine, Address& out);
   Result ipc_close(Address base, const Clock* known);
-  Backing* held(Handle handle);  // null where the program does not hold it
-  Result map(Address base, std::uint64_t bytes, std::uint64_t offset, Handle handle);
-  Result unmap(Address base, std::uint64_t bytes, const Clock* known);
-  Result set_access(Address base, std::uint64_t bytes, std::span<const int> devices, bool read, bool write,
-                    const Clock* known);
+  std::uint64_t opens(Address base) const;  // closes that are due; 0: ipc_open did not give it
 
   // ---- peers: peers.cpp. `device` is the one that reaches, `peer` or `pool` the owner.
   Result enable_peer(int device, int peer);
   Result disable_peer(int device, int peer, const Clock* known);
-  Result set_pool_access(int pool, int device, bool read, bool write, const Clock* known);
-  void pool_access(int pool, int device, bool& read, bool& write) const;
+  Result set_pool_access(int pool, int device, Permission permission, const Clock* known);
+  Permission pool_access(int pool, int device) const;
 
   // The region of an address, or null.
   const Region* find(Address inside, Address& base) const;
@@ -131,12 +136,18 @@ class Memory {
   void check_pending(const char* rule, const char* call, Address base, const Region& region, const Clock* known);
   // PEND-4, where `device` loses the right to write, or with `all` every right.
   void check_revoked(const char* call, Address base, const Region& region, int device, bool all, const Clock* known);
+  // Of all memory of a kind that `owner` has.
+  void check_all_revoked(const char* call, MemoryKind kind, int owner, int device, bool all, const Clock* known);
   std::uint64_t allowed(const Region& region, bool write) const;  // one bit a device
   void remember_gone(Address base, std::uint64_t bytes, const char* how);
   // POOL-1, where `clock` does not order a pool allocation before what is called `name`.
   void check_allocated(const char* name, Address base, const Region& region, const Clock& clock);
   void report_no_memory(const Access& access, Address at, const char* name);
   static std::uint64_t bit(int device) { return 1ull << device; }
+  static Permission permission_of(std::uint64_t readable, std::uint64_t writable, int device) {
+    if ((writable & bit(device)) != 0) return Permission::read_write;
+    return (readable & bit(device)) != 0 ? Permission::read : Permission::none;
+  }
 
   Common& common_;
   HostBytes host_;
@@ -157,6 +168,11 @@ class Memory {
     std::uint64_t users = 0;
   };
   std::vector<OtherFile> other_files_;  // of machines whose memory is held here
+  struct Opened {
+    SharedMemory memory;
+    std::uint64_t times = 0;
+  };
+  std::map<Address, Opened> opened_;  // by ipc_open
 };
 
 }  // namespace gapless::driver::sim

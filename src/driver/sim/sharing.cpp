@@ -26,17 +26,19 @@ std::uint64_t inode_of(int file) {
 
 }  // namespace
 
-SharedMemory Memory::share(Backing& backing, int machine) {
+SharedMemory Memory::share(Handle handle, int machine) {
+  Backing& backing = *backings_.find(handle);
   backing.shared = true;
   SharedMemory out;
   out.magic = kSharedMagic;
   out.process = ::getpid();
   out.machine = machine;
-  out.file = host_.file();
+  out.file = backing.foreign ? backing.file : host_.file();
   out.device = backing.device;
   out.place = backing.place;
   out.bytes = backing.bytes;
   out.inode = inode_of(out.file);
+  out.handle = handle;
   return out;
 }
 
@@ -88,12 +90,12 @@ Result Memory::adopt(const SharedMemory& memory, Handle& out) {
 Result Memory::ipc_share(Address inside, int machine, SharedMemory& out) {
   Address base = 0;
   const Region* region = find(inside, base);
-  if ((region == nullptr || region->kind != MemoryKind::linear || region->opened) &&
+  if ((region == nullptr || region->kind != MemoryKind::linear || opens(base) != 0) &&
       common_.violate("IPC-1", text("cuIpcGetMemHandle of 0x%llx, which cuMemAlloc did not give", ull(inside)))) {
     return Result::invalid_value;
   }
   if (region == nullptr || backings_.find(region->backing) == nullptr) return Result::invalid_value;
-  out = share(*backings_.find(region->backing), machine);
+  out = share(region->backing, machine);
   return Result::ok;
 }
 
@@ -102,6 +104,12 @@ Result Memory::ipc_open(const SharedMemory& memory, int machine, Address& out) {
   if (own(memory, machine) &&
       common_.violate("IPC-2", text("cuIpcOpenMemHandle in the process that made the handle"))) {
     return Result::invalid_context;
+  }
+  for (auto& [at, opened] : opened_) {
+    if (opened.memory != memory) continue;
+    ++opened.times;
+    out = at;
+    return Result::ok;
   }
   Handle backing = 0;
   if (const Result result = adopt(memory, backing); result != Result::ok) return result;
@@ -122,28 +130,34 @@ Result Memory::ipc_open(const SharedMemory& memory, int machine, Address& out) {
   region.device = memory.device;
   region.backing = backing;
   region.readable = region.writable = bit(memory.device);
-  region.opened = true;
   regions_.emplace(at, std::move(region));
+  opened_[at] = {memory, 1};
   out = at;
   return Result::ok;
 }
 
 Result Memory::ipc_close(Address base, const Clock* known) {
-  const auto it = regions_.find(base);
-  if (it == regions_.end() || !it->second.opened) {
+  const auto it = opened_.find(base);
+  if (it == opened_.end()) {
     common_.violate("IPC-3", text("cuIpcCloseMemHandle of 0x%llx, which cuIpcOpenMemHandle did not give", ull(base)));
     return Result::invalid_value;
   }
-  end_linear(it, "cuIpcCloseMemHandle", kGranule, known);
+  if (--it->second.times != 0) return Result::ok;
+  opened_.erase(it);
+  end_linear(regions_.find(base), "cuIpcCloseMemHandle", kGranule, known);
   return Result::ok;
 }
 
-// The descriptor is a real one, so that it can be closed and sent. This machine knows it by its inode; another reads in
-// it where the memory is.
+std::uint64_t Memory::opens(Address base) const {
+  const auto it = opened_.find(base);
+  return it != opened_.end() ? it->second.times : 0;
+}
+
+// The descriptor is a real one, so that it can be closed and sent. What stands in it says where the memory is.
 Result Machine::export_posix_fd(Handle handle, int& out) {
   const Lock lock = core_->enter();
   if (const Result result = core_->handle_state(handle); result != Result::ok) return result;
-  Backing* backing = core_->memory.held(handle);
+  const Backing* backing = core_->memory.held(handle);
   if (backing == nullptr) {
     core_->common.violate("HDL-2", text("export of 0x%llx, which is not a handle that the program holds", ull(handle)));
     return Result::invalid_value;
@@ -153,14 +167,11 @@ Result Machine::export_posix_fd(Handle handle, int& out) {
     return Result::invalid_value;
   }
   const int fd = ::memfd_create("gapless-sim-handle", MFD_CLOEXEC);
-  struct stat status {};
-  const SharedMemory memory = core_->memory.share(*backing, core_->number);
-  if (fd < 0 || ::fstat(fd, &status) != 0 ||
-      ::pwrite(fd, &memory, sizeof memory, 0) != static_cast<ssize_t>(sizeof memory)) {
+  const SharedMemory memory = core_->memory.share(handle, core_->number);
+  if (fd < 0 || ::pwrite(fd, &memory, sizeof memory, 0) != static_cast<ssize_t>(sizeof memory)) {
     if (fd >= 0) ::close(fd);
     return Result::out_of_memory;
   }
-  core_->exported[status.st_ino] = handle;
   out = fd;
   return Result::ok;
 }
@@ -175,11 +186,8 @@ Result Machine::import_posix_fd(int fd, Handle& out) {
     return Result::invalid_value;
   }
   if (!own(memory, core_->number)) return core_->memory.adopt(memory, out);
-  struct stat status {};
-  if (::fstat(fd, &status) != 0) return Result::invalid_value;
-  const auto it = core_->exported.find(status.st_ino);
-  if (it == core_->exported.end() || core_->memory.hold(it->second) != Result::ok) return Result::invalid_value;
-  out = it->second;
+  if (const Result result = core_->memory.hold(memory.handle); result != Result::ok) return result;
+  out = memory.handle;
   return Result::ok;
 }
 
@@ -195,12 +203,14 @@ Result Machine::ipc_open(const SharedMemory& memory, Address& out) {
   return core_->memory.ipc_open(memory, core_->number, out);
 }
 
-// Closing waits for the device, as freeing does.
+// The last close takes the memory away, as cuMemFree does.
 Result Machine::ipc_close(Address base) {
   Lock lock = core_->enter();
   if (const Result result = core_->range_state(base); result != Result::ok) return result;
-  for (int device = 0; device < device_count(); ++device) core_->scheduler.finish_device(lock, device);
-  return core_->memory.ipc_close(base, nullptr);
+  Address start = 0;
+  if (core_->memory.opens(base) == 1)
+    core_->wait_before_free(lock, core_->memory.find(base, start)->device, core_->common.config.free_orders);
+  return core_->memory.ipc_close(base, core_->known());
 }
 
 }  // namespace gapless::driver::sim

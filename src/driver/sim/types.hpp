@@ -16,6 +16,8 @@ namespace gapless::driver::sim {
 
 inline constexpr std::uint64_t kGranule = 2ull << 20;        // granularity of physical memory and of mappings
 inline constexpr std::uint64_t kVaBase = 0x200000000000ull;  // first address of the machine; fixed, so runs agree
+inline constexpr int kMultiprocessors = 108;                 // an A100's
+inline constexpr int kThreadsPerMultiprocessor = 2048;
 
 constexpr std::uint64_t round_up(std::uint64_t n, std::uint64_t to) {
   return (n + to - 1) / to * to;
@@ -81,8 +83,12 @@ struct SharedMemory {
   std::uint64_t place = 0;
   std::uint64_t bytes = 0;
   std::uint64_t inode = 0;  // the file's: process numbers are used again
+  Handle handle = 0;        // of the allocation, in that machine: not given out again
+  bool operator==(const SharedMemory&) const = default;
 };
 inline constexpr std::uint64_t kSharedMagic = 0x676170736d656d31;  // "gapsmem1"
+
+enum class Permission { none, read, read_write };
 
 enum class MemoryKind { none, linear, pool, mapped, pinned };
 

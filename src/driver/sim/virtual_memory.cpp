@@ -159,8 +159,10 @@ Result Memory::unmap(Address base, std::uint64_t bytes, const Clock* known) {
   return Result::ok;
 }
 
-Result Memory::set_access(Address base, std::uint64_t bytes, std::span<const int> devices, bool read, bool write,
+Result Memory::set_access(Address base, std::uint64_t bytes, std::span<const int> devices, Permission permission,
                           const Clock* known) {
+  const bool read = permission != Permission::none;
+  const bool write = permission == Permission::read_write;
   Regions::iterator first;
   Regions::iterator last;
   if (!whole_mappings(base, bytes, first, last)) {

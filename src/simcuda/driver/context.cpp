@@ -42,15 +42,9 @@ Made& made() {
   return *all;
 }
 
-// Two contexts' handles are told apart by address, and never looked into before that.
 bool known(CUcontext handle) {
-  auto* context = reinterpret_cast<Context*>(handle);
-  const int devices = machine()->device_count();
-  for (int device = 0; device < devices; ++device) {
-    if (primary_context(device) == context) return true;
-  }
-  std::lock_guard lock(made().mutex);
-  return made().contexts.contains(context);
+  int device = 0;
+  return device_of(handle, device);
 }
 
 // No member owns anything: destructors of the program's static objects call CUDA after the main thread's thread_local
@@ -94,8 +88,17 @@ Context* pop_context() {
   return stack.depth == 0 ? nullptr : stack.contexts[--stack.depth];
 }
 
-const Context* context_of(CUcontext handle) {
-  return handle != nullptr && known(handle) ? reinterpret_cast<const Context*>(handle) : nullptr;
+// What a program gave is not looked into before it is found here, nor when cuCtxDestroy may have taken it.
+bool device_of(CUcontext handle, int& device) {
+  auto* context = reinterpret_cast<Context*>(handle);
+  const int devices = machine()->device_count();
+  for (device = 0; device < devices; ++device) {
+    if (primary_context(device) == context) return true;
+  }
+  std::lock_guard lock(made().mutex);
+  if (!made().contexts.contains(context)) return false;
+  device = context->device;
+  return true;
 }
 
 CUresult current_device(int& device) {
@@ -220,9 +223,9 @@ GAPLESS_SIM_API cuCtxGetApiVersion(CUcontext handle, unsigned* version) {
 GAPLESS_SIM_API cuCtxGetId(CUcontext handle, unsigned long long* id) {
   GAPLESS_SIM_CALL("cuCtxGetId");
   GAPLESS_SIM_REQUIRE(id != nullptr);
-  const Context* context = handle == nullptr ? current_context() : reinterpret_cast<Context*>(handle);
-  if (context == nullptr || !known(to_handle(const_cast<Context*>(context)))) return CUDA_ERROR_INVALID_CONTEXT;
-  *id = static_cast<unsigned long long>(context->device) + 1;
+  int device = 0;
+  if (!device_of(handle == nullptr ? to_handle(current_context()) : handle, device)) return CUDA_ERROR_INVALID_CONTEXT;
+  *id = static_cast<unsigned long long>(device) + 1;
   return CUDA_SUCCESS;
 }
 

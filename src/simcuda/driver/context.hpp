@@ -23,8 +23,8 @@ void set_current_context(Context* context);
 bool push_context(Context* context);
 Context* pop_context();
 
-// The context of a handle that a program gave; null where it is none.
-const Context* context_of(CUcontext handle);
+// The device of a context's handle that a program gave; false where it is none.
+bool device_of(CUcontext handle, int& device);
 
 // What a call that needs a context starts with: the current device, or NOT_INITIALIZED, or INVALID_CONTEXT.
 CUresult current_device(int& device);

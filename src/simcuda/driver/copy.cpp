@@ -121,25 +121,22 @@ GAPLESS_SIM_API cuMemcpyDtoDAsync(CUdeviceptr to, CUdeviceptr from, size_t bytes
 GAPLESS_SIM_API cuMemcpyPeer(CUdeviceptr to, CUcontext to_context, CUdeviceptr from, CUcontext from_context,
                              size_t bytes) {
   GAPLESS_SIM_CONTEXT_CALL("cuMemcpyPeer");
-  const Context* const there = context_of(to_context);
-  const Context* const here = context_of(from_context);
-  if (there == nullptr || here == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
-  if (bytes == 0) return CUDA_SUCCESS;
-  const int peers[] = {there->device, here->device};
-  const std::size_t different = there->device == here->device ? 1 : 2;
+  int peers[2];
+  if (!device_of(to_context, peers[0]) || !device_of(from_context, peers[1])) return CUDA_ERROR_INVALID_CONTEXT;
   return to_cuda(m->copy(device, resolve_stream(CUstream{}),
                          {.to = host(to),
                           .from = host(from),
                           .bytes = bytes,
                           .synchronous = true,
-                          .peers = {peers, different},
+                          .peers = peers,
                           .name = "cuMemcpyPeer"}));
 }
 
 GAPLESS_SIM_API cuMemcpyPeerAsync(CUdeviceptr to, CUcontext to_context, CUdeviceptr from, CUcontext from_context,
                                   size_t bytes, CUstream stream) {
   GAPLESS_SIM_CONTEXT_CALL("cuMemcpyPeerAsync");
-  if (context_of(to_context) == nullptr || context_of(from_context) == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
+  int peer = 0;
+  if (!device_of(to_context, peer) || !device_of(from_context, peer)) return CUDA_ERROR_INVALID_CONTEXT;
   return copy(m, device, "cuMemcpyPeerAsync", host(to), host(from), bytes, stream, false);
 }
 

@@ -69,9 +69,9 @@ int attribute_of(Machine* m, CUdevice_attribute attribute, CUdevice device) {
     case CU_DEVICE_ATTRIBUTE_TEXTURE_PITCH_ALIGNMENT:
       return 32;
     case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT:
-      return 108;
+      return sim::kMultiprocessors;
     case CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR:
-      return 2048;
+      return sim::kThreadsPerMultiprocessor;
     case CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR:
       return 32;
     case CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE:
@@ -221,14 +221,14 @@ GAPLESS_SIM_API cuDeviceGetP2PAttribute(int* value, CUdevice_P2PAttribute attrib
 GAPLESS_SIM_API cuCtxEnablePeerAccess(CUcontext peer, unsigned flags) {
   GAPLESS_SIM_CONTEXT_CALL("cuCtxEnablePeerAccess");
   GAPLESS_SIM_REQUIRE(flags == 0);
-  const Context* context = context_of(peer);
-  if (context == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
-  return to_cuda(m->enable_peer_access(device, context->device));
+  int owner = 0;
+  if (!device_of(peer, owner)) return CUDA_ERROR_INVALID_CONTEXT;
+  return to_cuda(m->enable_peer_access(device, owner));
 }
 
 GAPLESS_SIM_API cuCtxDisablePeerAccess(CUcontext peer) {
   GAPLESS_SIM_CONTEXT_CALL("cuCtxDisablePeerAccess");
-  const Context* context = context_of(peer);
-  if (context == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
-  return to_cuda(m->disable_peer_access(device, context->device));
+  int owner = 0;
+  if (!device_of(peer, owner)) return CUDA_ERROR_INVALID_CONTEXT;
+  return to_cuda(m->disable_peer_access(device, owner));
 }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Memory and events of other processes: the handles of 64 bytes.
+#include <unistd.h>
+
 #include <cstring>
 
 #include "simcuda/driver/api.hpp"
@@ -12,6 +14,13 @@ namespace {
 static_assert(sizeof(sim::SharedMemory) <= sizeof(CUipcMemHandle));
 
 constexpr std::uint64_t kEventMagic = 0x6761707376656e31;
+
+struct SharedEvent {
+  std::uint64_t magic = kEventMagic;
+  std::int64_t process = ::getpid();
+  std::uint64_t id = 0;  // so that handles of different events differ
+};
+static_assert(sizeof(SharedEvent) <= sizeof(CUipcEventHandle));
 
 }  // namespace
 
@@ -48,22 +57,28 @@ GAPLESS_SIM_API cuIpcCloseMemHandle(CUdeviceptr base) {
 GAPLESS_SIM_API cuIpcGetEventHandle(CUipcEventHandle* out, CUevent event) {
   GAPLESS_SIM_CALL("cuIpcGetEventHandle");
   GAPLESS_SIM_REQUIRE(out != nullptr);
-  int owner = 0;
-  std::uint64_t id = 0;
-  const Result result = m->event_info(event, owner, id);
+  SharedEvent shared;
+  const Result result = m->event_share(event, shared.id);
   if (result != Result::ok) return to_cuda(result);
   std::memset(out, 0, sizeof *out);
-  std::memcpy(out, &kEventMagic, sizeof kEventMagic);
-  std::memcpy(out->reserved + sizeof kEventMagic, &id, sizeof id);
+  std::memcpy(out, &shared, sizeof shared);
   return CUDA_SUCCESS;
 }
 
-// An event that is shared is complete whenever another process can ask: Machine::event_create.
+// An event that is shared is complete whenever another process can ask, whoever of them recorded it:
+// Machine::event_create. So the opener's is an event of its own.
 GAPLESS_SIM_API cuIpcOpenEventHandle(CUevent* out, CUipcEventHandle handle) {
   GAPLESS_SIM_CONTEXT_CALL("cuIpcOpenEventHandle");
-  GAPLESS_SIM_REQUIRE(out != nullptr && std::memcmp(&handle, &kEventMagic, sizeof kEventMagic) == 0);
+  GAPLESS_SIM_REQUIRE(out != nullptr);
+  SharedEvent shared;
+  std::memcpy(static_cast<void*>(&shared), &handle, sizeof shared);
+  GAPLESS_SIM_REQUIRE(shared.magic == kEventMagic);
+  if (shared.process == ::getpid()) {
+    m->violate("IPC-2", "cuIpcOpenEventHandle in the process that made the handle");
+    return CUDA_ERROR_INVALID_CONTEXT;
+  }
   gapless::driver::Event event = nullptr;
-  const Result result = m->event_create(device, event, false);
+  const Result result = m->event_create(device, event, false, true);
   if (result == Result::ok) *out = static_cast<CUevent>(event);
   return to_cuda(result);
 }

@@ -210,12 +210,12 @@ CUresult gapless_sim_operation_on(const char* name, CUstream stream, const gaple
   if (m == nullptr) return CUDA_ERROR_NOT_INITIALIZED;
   if (const CUresult error = current_device(device); error != CUDA_SUCCESS) return error;
   std::vector<sim::Access> accesses;
-  if (m->config().strict && count == 0) function_named(name)->not_judged.hit();
   for (std::size_t index = 0; m->config().strict && index < count; ++index) {
     if (ranges[index].bytes == 0) continue;
     accesses.push_back(
         {reinterpret_cast<std::uintptr_t>(ranges[index].address), ranges[index].bytes, ranges[index].write, -1});
   }
+  if (m->config().strict && accesses.empty()) function_named(name)->not_judged.hit();
   sim::Operation operation;
   operation.name = name;
   operation.kernel = true;

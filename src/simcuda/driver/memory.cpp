@@ -25,20 +25,14 @@ HostBlocks& host_blocks() {
   return *all;
 }
 
-// Pinned memory is every device's: it fails once one of them has.
-CUresult state_of_any(Machine* m) {
-  for (int device = 0; device < m->device_count(); ++device) {
-    if (const Result result = m->state(device); result != Result::ok) return to_cuda(result);
-  }
-  return CUDA_SUCCESS;
-}
-
 CUresult allocate_host(Machine* m, void** out, std::size_t bytes) {
   if (bytes == 0) return CUDA_ERROR_INVALID_VALUE;
-  if (const CUresult error = state_of_any(m); error != CUDA_SUCCESS) return error;
   void* block = nullptr;
   if (posix_memalign(&block, kHostAlignment, bytes) != 0) return CUDA_ERROR_OUT_OF_MEMORY;
-  m->host_register(block, bytes);
+  if (const Result result = m->host_register(block, bytes); result != Result::ok) {
+    std::free(block);
+    return to_cuda(result);
+  }
   std::lock_guard lock(host_blocks().mutex);
   host_blocks().blocks[block] = bytes;
   *out = block;
@@ -112,28 +106,28 @@ GAPLESS_SIM_API cuMemAllocHost(void** out, size_t bytes) {
 GAPLESS_SIM_API cuMemFreeHost(void* block) {
   GAPLESS_SIM_CALL("cuMemFreeHost");
   if (block == nullptr) return CUDA_SUCCESS;
-  if (const CUresult error = state_of_any(m); error != CUDA_SUCCESS) return error;
   {
     std::lock_guard lock(host_blocks().mutex);
-    GAPLESS_SIM_REQUIRE(host_blocks().blocks.erase(block) == 1);
+    GAPLESS_SIM_REQUIRE(host_blocks().blocks.contains(block));
   }
-  const Result result = m->host_unregister(block);
+  // Of two threads that free one block only one gets past this.
+  if (const Result result = m->host_unregister(block); result != Result::ok) return to_cuda(result);
+  {
+    std::lock_guard lock(host_blocks().mutex);
+    host_blocks().blocks.erase(block);
+  }
   std::free(block);
-  return to_cuda(result);
+  return CUDA_SUCCESS;
 }
 
 GAPLESS_SIM_API cuMemHostRegister(void* block, size_t bytes, unsigned) {
   GAPLESS_SIM_CALL("cuMemHostRegister");
   GAPLESS_SIM_REQUIRE(block != nullptr && bytes != 0);
-  if (const CUresult error = state_of_any(m); error != CUDA_SUCCESS) return error;
-  m->host_register(block, bytes);
-  return CUDA_SUCCESS;
+  return to_cuda(m->host_register(block, bytes));
 }
 
 GAPLESS_SIM_API cuMemHostUnregister(void* block) {
   GAPLESS_SIM_CALL("cuMemHostUnregister");
-  if (const CUresult error = state_of_any(m); error != CUDA_SUCCESS) return error;
-  GAPLESS_SIM_REQUIRE(block != nullptr);
   return to_cuda(m->host_unregister(block));
 }
 

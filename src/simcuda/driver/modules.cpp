@@ -64,7 +64,8 @@ CUresult set_attribute(Function* function, CUfunction_attribute attribute, int v
 CUresult active_blocks(int* blocks, CUfunction function, int block_size) {
   GAPLESS_SIM_REQUIRE(blocks != nullptr && block_size > 0);
   if (function == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-  *blocks = block_size > static_cast<int>(kMaximumThreads) ? 0 : std::min(32, 2048 / block_size);
+  *blocks =
+      block_size > static_cast<int>(kMaximumThreads) ? 0 : std::min(32, sim::kThreadsPerMultiprocessor / block_size);
   return CUDA_SUCCESS;
 }
 
@@ -198,7 +199,7 @@ GAPLESS_SIM_API cuOccupancyMaxPotentialBlockSize(int* grid, int* block, CUfuncti
   GAPLESS_SIM_REQUIRE(grid != nullptr && block != nullptr);
   if (function == nullptr) return CUDA_ERROR_INVALID_HANDLE;
   *block = limit > 0 ? std::min(limit, static_cast<int>(kMaximumThreads)) : static_cast<int>(kMaximumThreads);
-  *grid = 2 * 108;
+  *grid = 2 * sim::kMultiprocessors;
   return CUDA_SUCCESS;
 }
 

@@ -93,7 +93,6 @@ GAPLESS_SIM_RUNTIME_API cudaGetSymbolAddress(void** out, const void* symbol) {
 GAPLESS_SIM_RUNTIME_API cudaGetSymbolSize(size_t* out, const void* symbol) {
   GAPLESS_SIM_RUNTIME_CONTEXT_CALL("cudaGetSymbolSize");
   if (out == nullptr) return finish(cudaErrorInvalidValue);
-  if (out == nullptr) return finish(cudaErrorInvalidValue);
   CUdeviceptr address = 0;
   return finish(variable_address(symbol, address, *out));
 }

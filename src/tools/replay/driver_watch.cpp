@@ -28,10 +28,15 @@ void DriverWatch::log_to(const std::string& path) {
 
 void DriverWatch::end_log() {
   if (log_ == nullptr) return;
-  const bool failed = std::ferror(log_) != 0;
+  errno = 0;
+  const bool earlier = std::ferror(log_) != 0;  // whose errno is long overwritten
+  const bool flushed = std::fflush(log_) == 0;
+  int error = errno;
   const bool closed = std::fclose(log_) == 0;
   log_ = nullptr;
-  if (failed || !closed) throw SetupError(log_path_ + ": " + std::strerror(errno));
+  if (flushed && !closed) error = errno;
+  if (earlier || !flushed || !closed)
+    throw SetupError(log_path_ + ": " + (error != 0 ? std::strerror(error) : "a part of it could not be written"));
 }
 
 void DriverWatch::begin(std::size_t event, char letter) {

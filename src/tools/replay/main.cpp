@@ -56,17 +56,17 @@ ReplayResult run_one(const Trace& trace, const Options& options, AllocatorKind a
   return result;
 }
 
-// A replay takes minutes: what it could not be written to is said before.
+// A replay takes minutes: what its picture could not be written to is said before. What is there stays, until there is
+// a picture to put in its place.
 void require_writable(const std::string& path) {
   if (path.empty()) return;
   errno = 0;
-  const std::ofstream file(path);
+  const std::ofstream file(path, std::ios::app);
   if (!file) throw SetupError("cannot write " + path + ": " + std::strerror(errno));
 }
 
 int run(const Options& options) {
   require_writable(options.html_path);
-  require_writable(options.log_path);
   bool all_well = true;
   std::vector<std::string> pictures;
   if (!options.json) std::cout << table_header() << std::endl;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Bytes behind device addresses. No fixed base and a small space: thread sanitizer's runtime owns most addresses.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <numeric>
 #include <vector>
@@ -131,6 +133,28 @@ TEST_P(SimData, FillsAndStridedCopies) {
   EXPECT_EQ(packed, (std::vector<char>{4, 9, 9, 4, 9, 9, 4, 9, 9}));
 }
 
+TEST_P(SimData, AFillStaysInsidePinnedMemoryToItsLastRow) {
+  std::vector<char> bytes(256, 'x');
+  ASSERT_EQ(machine_.host_register(bytes.data(), 64), Result::ok);
+  Machine::Fill fill;
+  fill.to = reinterpret_cast<Address>(bytes.data());
+  fill.value = 7;
+  fill.elements = 16;
+  fill.pitch = 24;
+  fill.rows = 3;  // 2 * 24 + 16
+  ASSERT_EQ(machine_.fill(0, nullptr, fill), Result::ok);
+  fill.value = 9;
+  fill.rows = 4;
+  EXPECT_EQ(machine_.fill(0, nullptr, fill), Result::invalid_value);
+  fill.pitch = std::size_t{1} << 63;
+  EXPECT_EQ(machine_.fill(0, nullptr, fill), Result::invalid_value) << "more bytes than there are addresses";
+  ASSERT_EQ(machine_.device_synchronize(0), Result::ok);
+  EXPECT_EQ(bytes[63], 7);
+  EXPECT_EQ(std::count(bytes.begin(), bytes.end(), 9), 0);
+  EXPECT_EQ(std::count(bytes.begin() + 64, bytes.end(), 'x'), 192);
+  ASSERT_EQ(machine_.host_unregister(bytes.data()), Result::ok);
+}
+
 // A pool allocation's bytes are there until its free has had its turn in the stream.
 TEST_P(SimData, WorkBeforeAPoolFreeStillFindsItsBytes) {
   Stream stream = nullptr;
@@ -141,7 +165,7 @@ TEST_P(SimData, WorkBeforeAPoolFreeStillFindsItsBytes) {
   ASSERT_EQ(machine_.pool_allocate(0, 4096, stream, block), Result::ok);
   put(block, pattern(4096), stream);
   std::vector<char> pinned(4096, 'x');
-  machine_.host_register(pinned.data(), pinned.size());
+  ASSERT_EQ(machine_.host_register(pinned.data(), pinned.size()), Result::ok);
   Machine::Copy copy;
   copy.to = pinned.data();
   copy.from = at(block);
@@ -151,6 +175,39 @@ TEST_P(SimData, WorkBeforeAPoolFreeStillFindsItsBytes) {
   ASSERT_EQ(machine_.stream_synchronize(0, stream), Result::ok);
   EXPECT_EQ(pinned, pattern(4096));
   ASSERT_EQ(machine_.host_unregister(pinned.data()), Result::ok);
+}
+
+// From one process to a second, and from that to a third.
+TEST(SimSharing, WhatWasImportedIsExportedAsTheSameMemory) {
+  Machine first(data_config("eager"));
+  Machine second(data_config("eager"));
+  Machine third(data_config("eager"));
+  HandleProperties properties;
+  properties.posix_fd = true;
+  const auto shown = [](Machine& machine, Handle handle) {
+    const int zero = 0;
+    Address base = 0;
+    EXPECT_EQ(machine.address_reserve(kGranule, 0, 0, base), Result::ok);
+    EXPECT_EQ(machine.map(base, kGranule, 0, handle), Result::ok);
+    EXPECT_EQ(machine.set_access(base, kGranule, {&zero, 1}, Permission::read_write), Result::ok);
+    return static_cast<char*>(machine.translate(base, kGranule));
+  };
+  const auto passed_on = [](Machine& from, Handle handle, Machine& to) {
+    int file = -1;
+    Handle imported = 0;
+    EXPECT_EQ(from.export_posix_fd(handle, file), Result::ok);
+    EXPECT_EQ(to.import_posix_fd(file, imported), Result::ok);
+    ::close(file);
+    return imported;
+  };
+  Handle handle = 0;
+  ASSERT_EQ(first.create(0, kGranule, properties, handle), Result::ok);
+  *shown(first, handle) = 'f';
+  const Handle there = passed_on(first, handle, second);
+  ASSERT_EQ(second.create(0, kGranule, properties, handle), Result::ok);
+  *shown(second, handle) = 's';
+  EXPECT_EQ(*shown(third, passed_on(second, there, third)), 'f');
+  EXPECT_EQ(*shown(third, passed_on(second, handle, third)), 's');
 }
 
 INSTANTIATE_TEST_SUITE_P(Schedules, SimData, testing::Values("eager", "lazy", "lag:3", "random:1"));

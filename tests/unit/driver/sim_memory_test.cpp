@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <random>
 #include <string>
@@ -159,7 +160,7 @@ TEST(SimMemory, KernelsReachPinnedHostMemoryAndNotItsNeighbours) {
   config.strict = true;
   Machine machine(config);
   static char bytes[8192];
-  machine.host_register(bytes, 4096);
+  ASSERT_EQ(machine.host_register(bytes, 4096), Result::ok);
   const auto use = [&](char* at, std::size_t n) {
     const Access access{reinterpret_cast<Address>(at), n, true, -1};
     Operation operation;
@@ -174,6 +175,69 @@ TEST(SimMemory, KernelsReachPinnedHostMemoryAndNotItsNeighbours) {
   EXPECT_STREQ(machine.violations()[0].rule, "ACC-1");
   EXPECT_EQ(machine.host_unregister(bytes), Result::ok);
   EXPECT_EQ(use(bytes, 1), 2u);
+}
+
+TEST(SimMemory, AnImportOfItsOwnDescriptorHoldsTheHandleAndNoOther) {
+  Machine machine(Config{});
+  HandleProperties properties;
+  properties.posix_fd = true;
+  Handle handles[2] = {};
+  int files[2] = {-1, -1};
+  for (const int i : {0, 1}) {
+    ASSERT_EQ(machine.create(0, 2 * kMiB, properties, handles[i]), Result::ok);
+    ASSERT_EQ(machine.export_posix_fd(handles[i], files[i]), Result::ok);
+  }
+  Handle imported = 0;
+  ASSERT_EQ(machine.import_posix_fd(files[1], imported), Result::ok);
+  EXPECT_EQ(imported, handles[1]);
+  for (const int i : {0, 1}) ASSERT_EQ(machine.release(handles[i]), Result::ok);
+  EXPECT_EQ(machine.physical_bytes(0), 2 * kMiB) << "the import holds it";
+  Handle another = 0;
+  ASSERT_EQ(machine.create(0, 2 * kMiB, properties, another), Result::ok);
+  EXPECT_EQ(machine.import_posix_fd(files[0], imported), Result::invalid_value) << "gone, and its place has a new one";
+  for (const int file : files) ::close(file);
+}
+
+// cuda.h: "the reference count on the handle is incremented by 1 and the existing device pointer is returned".
+TEST(SimMemory, WhatIsOpenedTwiceHasOneAddress) {
+  for (const bool data : {false, true}) {
+    Config config;
+    config.strict = true;
+    config.data = data;
+    config.fixed_base = !data;
+    config.va = 1ull << 40;
+    config.completion = Completion::lazy;
+    Machine exporter(config);
+    Machine machine(config);
+    SharedMemory shared[2];
+    for (SharedMemory& one : shared) {
+      Address base = 0;
+      ASSERT_EQ(exporter.allocate(0, 2 * kMiB, base), Result::ok);
+      ASSERT_EQ(exporter.ipc_share(base, one), Result::ok);
+    }
+    Address first = 0;
+    Address again = 0;
+    Address other = 0;
+    ASSERT_EQ(machine.ipc_open(shared[0], first), Result::ok);
+    ASSERT_EQ(machine.ipc_open(shared[0], again), Result::ok);
+    ASSERT_EQ(machine.ipc_open(shared[1], other), Result::ok);
+    EXPECT_EQ(again, first);
+    EXPECT_NE(other, first);
+    ASSERT_EQ(machine.ipc_close(first), Result::ok);
+    Stream stream = nullptr;
+    ASSERT_EQ(machine.stream_create(0, {true, 0}, stream), Result::ok);
+    const Access access{first, 2 * kMiB, true, -1};
+    Operation kernel;
+    kernel.name = "kernel";
+    kernel.accesses = {&access, 1};
+    ASSERT_EQ(machine.submit(0, stream, kernel), Result::ok);
+    EXPECT_EQ(machine.violation_count(), 0u) << "it is still there";
+    ASSERT_EQ(machine.ipc_close(first), Result::ok) << "and the last close waits for its use";
+    EXPECT_EQ(machine.violation_count(), 0u);
+    EXPECT_EQ(machine.stream_query(0, stream), Result::ok);
+    EXPECT_EQ(machine.find(first).kind, MemoryKind::none);
+    EXPECT_EQ(machine.ipc_close(first), Result::invalid_value);
+  }
 }
 
 TEST(SimMemory, ReportsAreWholeHoweverLongTheNames) {

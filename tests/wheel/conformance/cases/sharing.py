@@ -141,12 +141,16 @@ def a_module_s_parameters_are_shared():
 
 @case()
 def events():
+    def opened(pipe):
+        pipe.send(torch.cuda.Event.from_ipc_handle(torch.device("cuda", 0), pipe.recv()).query())
+
+    workers = Workers(opened)
     torch.cuda.init()
     event = torch.cuda.Event(enable_timing=False, interprocess=True)
     event.record()
     handle = event.ipc_handle()
-    other = torch.cuda.Event.from_ipc_handle(torch.device("cuda", 0), handle)
-    return len(handle), other.query()
+    own = raised(torch.cuda.Event.from_ipc_handle, torch.device("cuda", 0), handle)
+    return len(handle), workers.ask(handle), own
 
 
 @case()
