@@ -6,7 +6,7 @@ import pathlib
 
 import pytest
 from gapless.cli import main
-from gapless.doctor import Context, allocator, check, expression, kinds, rules
+from gapless.doctor import Context, allocator, check, expression, kinds, read, rules
 from gapless.fit import cards
 
 BREAKING = [json.loads(line) for line in (pathlib.Path(__file__).parent / "doctor" / "breaking.jsonl").read_text().splitlines()]
@@ -214,6 +214,12 @@ def test_an_equals_sign_is_no_colon(tmp_path, capsys):
 def test_numbers_of_thousands_of_digits_end_nothing(tmp_path, capsys, name, text):
     assert main(["doctor", "--kind", "training_arguments", "--torch", "2.11", file(tmp_path, name, text % ("9" * 5000))]) in (0, 2)
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["9" * 301, "1" * 5000, "1" * 301 + ".5", "1e999"])
+def test_what_no_number_of_a_trainer_can_be_stays_a_text(text):
+    assert read._plain(text) == text
+    assert read._plain("2e-5") == 2e-5
 
 
 def test_findings_of_files_outlive_a_program_that_fails(tmp_path, capsys, monkeypatch):

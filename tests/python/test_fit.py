@@ -3,7 +3,7 @@
 
 import pytest
 from fit_recordings import MIB, READ, Recording, Scripted, answer, outcome, recorded, steps_of  # noqa: F401
-from gapless.fit import question, run, sweep
+from gapless.fit import question, replay, run, sweep
 from gapless.fit.run import Failed, NoAnswer
 
 
@@ -87,6 +87,16 @@ def test_other_values_from_the_device(others, verdict, noted):
     assert any("t.py:7" in note for note in found.notes) == noted
 
 
+def test_a_run_with_other_values_that_was_not_done_has_not_ended_because_of_them():
+    for error, said in ((Failed("it failed after 2 training steps\n    IndexError", 2), "it ends when"), (NoAnswer("it was not done after 9 s"), "there is no answer when")):
+        first = steps_of(4, 4, 4)
+        first.raw["reads"] = [READ]
+        found = Scripted(outcome(first), error).measure()
+        assert found.verdict == "could not tell"
+        assert said in found.why
+        assert f"({str(error).splitlines()[0]})" in found.why
+
+
 def test_a_check_that_ends_the_program_is_no_size():
     first = steps_of(4, 4, 4)
     first.raw["reads"] = [READ | {"what": "bool", "dtype": "torch.bool"}]
@@ -120,6 +130,12 @@ def test_a_script_that_takes_no_other_batch_is_left_to_itself():
     assert "left to itself" in found.notes[0]
     with pytest.raises(NoAnswer):
         Scripted(Failed("at once", 0)).measure()
+    assert "longest" in Scripted(Failed("shapes", 2), outcome(steps_of(4, 4))).measure(["t.py"], question.OWN_BATCHES).notes[0]
+
+
+def test_what_is_set_aside_is_what_gapless_sets_aside():
+    # The same figures are held to in recorded_models_test.cpp.
+    assert [replay.unusable(room) for room in (128 * MIB, 5120 * MIB)] == [4 * MIB, 84 * MIB]
 
 
 @pytest.mark.parametrize(("low", "high", "fits", "largest", "source", "tried"), [
@@ -166,7 +182,7 @@ def test_a_sweep_is_judged_by_the_size_that_the_command_has():
     asker = Scripted(outcome(steps_of(3, 3)), outcome(steps_of(1, 1)), outcome(steps_of(2, 2)))
     asker.forecast = lambda found, steps: {"most": [1, 1]}
     asker._prove = lambda found, low, high, fits: None
-    found = asker.measure(swept.command(3), question.SWEPT)
+    found = asker.measure(swept.command(3), question.OWN_BATCHES)
     asker._sweep(found, swept)
     assert [one["value"] for one in found.sweep] == [1, 2, 3]
     assert found.own == 1

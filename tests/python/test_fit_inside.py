@@ -7,7 +7,7 @@ import sys
 import types
 
 from fit_recordings import MIB
-from gapless.fit.inside import imports, lengths, loaders, shapes, trainer, writes
+from gapless.fit.inside import imports, lengths, loaders, reads, shapes, trainer, writes
 
 
 class Shaped:
@@ -123,6 +123,56 @@ def test_nothing_is_saved_but_copies_are_made(tmp_path):
 
     writes._silence(types.SimpleNamespace(Model=Model), [("Model", "save_pretrained"), ("Other", "save_pretrained")])
     assert Model().save_pretrained("x") is None
+
+
+def test_functions_whose_result_is_as_large_as_values_say():
+    called, noted = [], []
+
+    def functions(*names):
+        return types.SimpleNamespace(**{name: lambda *args, name=name, **kwargs: called.append(name) for name in names})
+
+    names = (*reads._SHAPES, "repeat_interleave", "bincount")
+    torch = functions(*names)
+    torch.Tensor, torch.nn = functions(*names), types.SimpleNamespace(functional=functions("one_hot"))
+    reads._shapes(torch, types.SimpleNamespace(note=lambda tensor, what, shape: noted.append(what)), lambda value: value == "on the device")
+    there = "on the device"
+    torch.nonzero(there)
+    torch.nonzero(input=there)
+    torch.bincount(input=there)
+    torch.repeat_interleave(input=there, repeats=there)
+    torch.repeat_interleave(there)
+    torch.repeat_interleave(repeats=there)
+    torch.nn.functional.one_hot(tensor=there)
+    torch.Tensor.unique(there)
+    assert noted == called == ["nonzero"] * 2 + ["bincount"] + ["repeat_interleave"] * 3 + ["one_hot", "unique"]
+    torch.repeat_interleave(there, 2, dim=0)
+    torch.repeat_interleave(input=there, repeats=2)
+    torch.repeat_interleave(there, there, output_size=7)
+    torch.bincount(input=there, minlength=5)
+    torch.nn.functional.one_hot(there, 5)
+    torch.nonzero("on the host")
+    assert len(noted) == 8
+    assert len(called) == 14
+
+
+def test_an_answer_is_as_much_as_its_kind_of_number_holds():
+    class Kind:
+        is_floating_point = is_complex = False
+
+        def __init__(self, most):
+            self.most = most
+
+    class Tensor:
+        def __init__(self, dtype, device="cuda"):
+            self.dtype, self.device = dtype, types.SimpleNamespace(type=device)
+
+        def cpu(self):
+            return Tensor(self.dtype, "cpu")
+
+    torch = types.SimpleNamespace(Tensor=Tensor, bool=Kind(None), iinfo=lambda dtype: types.SimpleNamespace(max=dtype.most),
+                                  full_like=lambda result, value: value, compiler=types.SimpleNamespace(is_compiling=lambda: False))
+    reads._copied(torch, types.SimpleNamespace(note=lambda *_: None), lambda value: value.device.type == "cuda", "cpu", 4096)
+    assert [Tensor(dtype).cpu() for dtype in (Kind(255), Kind(127), Kind(2**63 - 1), torch.bool)] == [255, 127, 4096, 4096]
 
 
 def test_arguments_keep_their_kinds():

@@ -3,6 +3,7 @@
 
 import dataclasses
 import json
+import math
 import pathlib
 import re
 
@@ -45,10 +46,13 @@ def _plain(value: object) -> object:
     """Numbers that stand in quotes, or that YAML takes for texts ("2e-5"), as numbers: the trainers convert them too."""
     if isinstance(value, str):
         # Longer ones are no numbers that a trainer takes, and Python refuses to read thousands of digits.
-        if re.fullmatch(r"[+-]?\d{1,300}", value):
+        if len(value) > 300:
+            return value
+        if re.fullmatch(r"[+-]?\d+", value):
             return int(value)
         if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", value):
-            return float(value)
+            number = float(value)
+            return number if math.isfinite(number) else value
     if isinstance(value, dict):
         return {str(key): _plain(one) for key, one in value.items()}
     return value

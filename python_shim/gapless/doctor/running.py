@@ -4,8 +4,6 @@
 The program runs on the simulated device until transformers' Trainer begins to train, or until its first optimizer step has ended.
 """
 
-import dataclasses
-
 from ..fit import run as runs
 from . import allocator, check
 from .kinds import kind
@@ -15,8 +13,7 @@ from .rules import Finding
 def results(command: list[str], context: check.Context, timeout: float) -> list[check.Result]:
     """Raises runs.NoAnswer when the program does not get that far."""
     settings = runs.Settings(tuple(command), steps=1, patience=0, timeout=timeout)
-    roomy = dataclasses.replace(runs.ROOMY, capability=context.capability)
-    outcome = runs.run(settings, roomy, {"sizes": [], "stop_at_arguments": True, "control": False})
+    outcome = runs.run(settings, runs.roomy(context.capability), {"sizes": [], "stop_at_arguments": True, "control": False})
     return of(outcome.run.raw, context)
 
 

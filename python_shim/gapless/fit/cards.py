@@ -7,7 +7,8 @@ import functools
 import pathlib
 import re
 
-GIB = 1 << 30
+from .steps import GIB
+
 _UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 

@@ -11,6 +11,7 @@ from .. import _private
 from . import cards, levers, sweep, text
 from .question import Asker
 from .run import NoAnswer, Settings
+from .steps import GIB
 
 FITS, DOES_NOT, CANNOT_TELL = 0, 1, 2
 
@@ -22,8 +23,9 @@ the largest micro-batch that fits, and, where it does not fit, what would help.
 Scripts with torch's DataLoader (transformers' Trainer and accelerate use it) are given batches of several sizes, one of them of the
 longest examples of the data set. For others, write {NAME} in the command where the size belongs, and --sweep NAME=2,4.
 
-The script really runs, for a few steps. What it saves with torch.save, safetensors, save_pretrained, the Trainer or accelerate is not
-written, so that nothing that a real run has learnt is lost; what it writes or removes in other ways, logs for instance, is.
+The script really runs, for a few steps. What it saves with torch.save, safetensors, save_pretrained, the Trainer, accelerate or
+Lightning is not written, so that nothing that a real run has learnt is lost; what it writes or removes in other ways, logs for
+instance, is.
 WANDB_MODE is disabled, and HF_HUB_OFFLINE is 1 unless the environment sets it."""
 
 EPILOG = """\
@@ -98,7 +100,7 @@ class _Progress:
 def _print_cards() -> None:
     print(f"{'name':<14}{'GiB':>8}{'context':>9}  {'compute':<9}source")
     for card in dict.fromkeys(cards.table().values()):
-        print(f"{card.name:<14}{card.capacity / cards.GIB:>8.2f}{card.context / cards.GIB:>9.2f}  {card.capability[0]}.{card.capability[1]:<7}{card.source}")
+        print(f"{card.name:<14}{card.capacity / GIB:>8.2f}{card.context / GIB:>9.2f}  {card.capability[0]}.{card.capability[1]:<7}{card.source}")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -3,9 +3,8 @@
 
 import html
 
-from .steps import CATEGORIES, TITLES
+from .steps import CATEGORIES, GIB, TITLES
 
-GIB = 1 << 30
 # Told apart by those who see colours otherwise, and in grey: Okabe and Ito's.
 COLOURS = {"weights": "#0072b2", "gradients": "#56b4e9", "optimizer": "#009e73", "activations": "#e69f00", "workspaces": "#d55e00",
            "other": "#999999"}

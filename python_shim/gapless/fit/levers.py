@@ -5,7 +5,7 @@ For scripts with transformers' Trainer micro-batch, checkpointing, length and bf
 weights, gradients and optimizer state, and says so.
 """
 
-from .question import Answer, Asker, _needed, pair
+from .question import OWN_BATCHES, Answer, Asker, _needed, pair
 from .run import NoAnswer
 
 _RANK = 16
@@ -55,7 +55,7 @@ def _evaluation(found: Answer) -> list[dict]:
 
 def _run(found: Answer, asker: Asker) -> list[dict]:
     arguments, levers, room = found.measured.run.facts["arguments"], [], found.card.usable
-    plan = {"sizes": ["own", "own", "longest"], "steps": 3}
+    plan = {**OWN_BATCHES, "steps": 3}
 
     def measured(name: str, change: dict, how: str, note: str = "", **more) -> None:
         try:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from . import sweep as sweeps
 from .cards import Card
-from .run import ROOMY, Failed, NoAnswer, Outcome, Settings, ask, run
+from .run import Failed, NoAnswer, Outcome, Settings, ask, roomy, run
 from .steps import Peak, Run, Step, gib
 
 MIB = 1 << 20
@@ -15,8 +15,8 @@ _SLACK, _PAGES = 1.02, 64 * MIB
 # Reading other values from the device may change the peak by this share before it counts as depending on them.
 _SAME = 0.005
 _LARGE = 4096  # read as a length: more than a row has in most programs, few enough for a loop
-# Where the command sets the size: the script's own batches, one of them of the longest examples, and no probes.
-SWEPT = {"sizes": ["own", "own", "longest"]}
+# The script's own batches, one of them of the longest examples, and no probes: where the command sets the size, and on the card.
+OWN_BATCHES = {"sizes": ["own", "own", "longest"]}
 # The search for the largest micro-batch ends at this many times what was seen: a small model on a large card would be given batches of
 # hundreds of thousands, whose examples take minutes to read.
 _FARTHEST = 64
@@ -59,7 +59,7 @@ class Asker:
     def __init__(self, settings: Settings, card: Card, tell: Callable[[str], None] = lambda text: None) -> None:
         self.settings, self.card, self._tell = settings, card, tell
         # Programs ask what the card can do: they shall do the same where there is room.
-        self.roomy = dataclasses.replace(ROOMY, capability=card.capability)
+        self.roomy = roomy(card.capability)
         self.runs = 0
 
     def run(self, card: Card, plan: dict, what: str, command: list[str] | None = None) -> Outcome:
@@ -70,7 +70,7 @@ class Asker:
     # ---- the whole
 
     def answer(self, sweep: "sweeps.Sweep | None" = None) -> Answer:
-        found = self.measure() if sweep is None else self.measure(sweep.command(sweep.values[-1]), SWEPT)
+        found = self.measure() if sweep is None else self.measure(sweep.command(sweep.values[-1]), OWN_BATCHES)
         if found.verdict == "could not tell":
             return self._closed(found)
         if sweep is None and not found.measured.run.facts["loader"]:
@@ -96,7 +96,8 @@ class Asker:
             if error.steps == 0:
                 raise
             # It may not like batches of other sizes.
-            plan, note = {"sizes": [], "control": False}, "the script failed when its loader gave batches of other sizes, so it was left to itself"
+            given = "its longest examples together" if plan == OWN_BATCHES else "batches of other sizes"
+            plan, note = {"sizes": [], "control": False}, f"the script failed when its loader gave {given}, so it was left to itself"
             outcome = self.run(self.roomy, plan, "measuring with the script's own batches", command)
         seen = outcome.run
         found = Answer("", "", self.card, self.settings.allocator, outcome, _needed(seen), own_batch(seen),
@@ -130,12 +131,14 @@ class Asker:
         for answer in (1, _LARGE) if whole else (1,):
             try:
                 other = self.run(self.roomy, {**plan, "answer": answer}, f"measuring with other values ({answer})", command).run
-            except NoAnswer:
+            except NoAnswer as error:
+                ends = "it ends" if isinstance(error, Failed) else "there is no answer"
+                what = f"{ends} when {place} reads {answer if whole else 'true'} from the device instead of 0 ({str(error).splitlines()[0]})"
                 if whole and answer == 1:
-                    found.verdict, found.why = "could not tell", f"it ends when {place} reads 1 from the device instead of 0"
-                    return
-                # No index, or no count, of anything; or a check of the program's own.
-                found.notes.append(f"it ends when {place} reads {answer if whole else 'true'} from the device instead of 0; the figures are for 0")
+                    found.verdict, found.why = "could not tell", what
+                else:
+                    # No index, or no count, of anything; or a check of the program's own.
+                    found.notes.append(f"{what}; the figures are for 0")
                 return
             there = _needed(other).bytes
             # A run that a value ended early holds less, and says nothing.
@@ -220,7 +223,7 @@ class Asker:
     def _sweep(self, found: Answer, sweep: "sweeps.Sweep") -> None:
         outcomes: dict[int, Outcome] = {sweep.values[-1]: found.measured}
         for value in sweep.values[:-1]:
-            outcomes[value] = self.run(self.roomy, SWEPT, f"measuring {sweep.name} = {value}", sweep.command(value))
+            outcomes[value] = self.run(self.roomy, OWN_BATCHES, f"measuring {sweep.name} = {value}", sweep.command(value))
         pairs = []
         for value in sorted(outcomes):
             step = _steady(outcomes[value].run)
@@ -235,7 +238,7 @@ class Asker:
             found.notes.append(f"the largest {sweep.name} is not known: two values that differ are needed (--sweep {sweep.name}=2,4)")
             return
         low, high = _bounded(found, self.forecast(found, pairs[-2:])["most"], sweep.values[-1], None)
-        self._prove(found, low, high, lambda size: self.run(self.card, {**SWEPT, "steps": 3, "patience": 0}, f"{sweep.name} = {size} on {self.card.name}",
+        self._prove(found, low, high, lambda size: self.run(self.card, {**OWN_BATCHES, "steps": 3, "patience": 0}, f"{sweep.name} = {size} on {self.card.name}",
                                                            sweep.command(size)).fits)
 
     # ---- the verdict
@@ -261,7 +264,7 @@ class Asker:
             found.verdict, found.why = "fits", f"proven by a run at a micro-batch of {found.largest}"
             return
         command = sweep.command(found.own) if sweep is not None else None
-        outcome = self.run(self.card, {"sizes": ["own", "own", "longest"]}, f"on {self.card.name}", command)
+        outcome = self.run(self.card, OWN_BATCHES, f"on {self.card.name}", command)
         found.verdict = "fits" if outcome.fits else "does not fit"
         found.why = "proven by a run" if outcome.fits else "it ran out of memory in a run"
 

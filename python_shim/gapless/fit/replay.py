@@ -14,9 +14,12 @@ import sys
 from .. import _device, _libraries
 from .._abi import OK, raise_for
 
-# Before a failure has shown what a step leaves unusable, gapless sets this share of what it adds aside (src/learn/evidence.cpp).
-RESERVE = 100
 _MOST_UNITS = 1 << 22
+
+
+def unusable(room: int) -> int:
+    """Of `room` bytes that a step may add, those that will lie unusable between blocks: as unusable() of src/learn/evidence.cpp."""
+    return room // 64 + min(room // 64, 4 << 20)
 
 
 class Player:
@@ -83,7 +86,7 @@ def answer(question: dict) -> dict:
         return found.peak
 
     def most(room: int, reserve: bool) -> int:
-        usable = room - (max(0, room - base) // RESERVE if reserve else 0)
+        usable = room - (unusable(max(0, room - base)) if reserve else 0)
         low, high = 0, 1
         while high < _MOST_UNITS and peak(high) <= usable:
             low, high = high, 2 * high

@@ -20,6 +20,11 @@ from .steps import Run
 ROOMY = Card("1 TiB", 1 << 40, 0, None)
 
 
+def roomy(capability: tuple[int, int] | None) -> Card:
+    """Room for everything on a card of that compute capability."""
+    return dataclasses.replace(ROOMY, capability=capability)
+
+
 class NoAnswer(RuntimeError):
     """The program did not get far enough to be judged; the text says why, for the user."""
 

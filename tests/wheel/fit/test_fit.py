@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import subprocess
 import sys
 
 import pytest
@@ -45,6 +46,29 @@ def test_a_trainer_with_an_evaluation():
                    settings("bert_evaluation"))
     assert told["peaks"]["16"] == pytest.approx(steps[1].peak, rel=0.001)
     assert told["most"][0] > 16
+
+
+LIGHTNING = """
+import sys
+import torch
+from gapless.fit.inside import writes
+writes.install(torch)
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.strategies import SingleDeviceStrategy
+best = sys.argv[1]
+SingleDeviceStrategy().save_checkpoint({}, best)
+SingleDeviceStrategy().remove_checkpoint(best)
+TorchCheckpointIO().save_checkpoint({}, best)
+ModelCheckpoint._link_checkpoint(None, best + "x", best)
+"""
+
+
+def test_lightning_neither_writes_nor_removes_a_checkpoint(tmp_path):
+    best = tmp_path / "best.ckpt"
+    best.write_text("of a real run")
+    subprocess.run([sys.executable, "-c", LIGHTNING, str(best)], check=True, timeout=600)
+    assert best.read_text() == "of a real run"
 
 
 def test_a_loss_module_and_a_pass_before_training(tmp_path, monkeypatch):

@@ -8,8 +8,8 @@ from . import shapes
 _EVALUATION_BATCHES = 2
 # Batches that may be fetched before the first of them is trained with: accelerate keeps one ahead.
 _AHEAD = 2
-# Larger than the script's own. The two largest are near each other: kernels have thresholds (a sum over many rows begins to take a buffer
-# for each part of it), and a forecast for larger ones needs two sizes that are beyond the same of them.
+# Larger than the script's own. The two largest are near each other: kernels have thresholds, and a forecast for larger ones needs two
+# sizes that are beyond the same of them. (That of sums over rows the forecast knows; others it does not.)
 _TIMES = {"double": 2, "triple": 3, "quadruple": 4}
 _ITERABLE = 1  # torch.utils.data.dataloader._DatasetKind
 

@@ -49,16 +49,6 @@ def install(observer) -> Reads:
     def on_device(value) -> bool:
         return isinstance(value, torch.Tensor) and value.device.type == "cuda"
 
-    def shaped(owner, name: str) -> None:
-        run = getattr(owner, name)
-
-        def wrapped(tensor, *args, **kwargs):
-            if on_device(tensor):
-                reads.note(tensor, name, True)
-            return run(tensor, *args, **kwargs)
-
-        setattr(owner, name, wrapped)
-
     def valued(name: str) -> None:
         run = getattr(torch.Tensor, name)
 
@@ -76,15 +66,11 @@ def install(observer) -> Reads:
 
         setattr(torch.Tensor, name, wrapped)
 
-    for name in _SHAPES:
-        for owner in (torch, torch.Tensor):
-            if hasattr(owner, name):
-                shaped(owner, name)
     for name in _VALUES:
         valued(name)
     for name in ("cpu", "to"):
         _copied(torch, reads, on_device, name, answer)
-    _counted(torch, reads, on_device)
+    _shapes(torch, reads, on_device)
     _indexing(torch, reads, on_device)
     _where(torch, reads, on_device)
     return reads
@@ -105,26 +91,33 @@ def _copied(torch, reads: Reads, on_device, name: str, answer: int) -> None:
         if torch.compiler.is_compiling() or not on_device(tensor) or result.device.type != "cpu" or tensor.dtype.is_floating_point:
             return result
         reads.note(tensor, name, False)
-        return torch.full_like(result, answer) if answer else result
+        if not answer:
+            return result
+        # As much of it as the kind of number holds: images are bytes.
+        whole = result.dtype is not torch.bool and not result.dtype.is_complex
+        return torch.full_like(result, min(answer, torch.iinfo(result.dtype).max) if whole else answer)
 
     setattr(torch.Tensor, name, wrapped)
 
 
-def _counted(torch, reads: Reads, on_device) -> None:
-    """Functions whose result is as large as a value says, unless they are told how large it is."""
+def _shapes(torch, reads: Reads, on_device) -> None:
+    """Functions whose result is as large as values say; some of them unless they are told how large it is."""
 
-    def hook(owner, name: str, depends) -> None:
+    def hook(owner, name: str, depends=lambda args, kwargs: True) -> None:
         run = getattr(owner, name)
 
-        def wrapped(tensor, *args, **kwargs):
-            if on_device(tensor) and depends(args, kwargs):
+        def wrapped(*args, **kwargs):
+            tensor = args[0] if args else kwargs.get("input", kwargs.get("tensor", kwargs.get("repeats")))
+            if on_device(tensor) and depends(args[1:], kwargs):
                 reads.note(tensor, name, True)
-            return run(tensor, *args, **kwargs)
+            return run(*args, **kwargs)
 
         setattr(owner, name, wrapped)
 
     def repeats(args, kwargs) -> bool:
-        return on_device(args[0] if args else kwargs.get("repeats")) and kwargs.get("output_size") is None
+        times = args[0] if args else kwargs.get("repeats")
+        # Of one tensor alone the values are the numbers of repeats.
+        return (times is None or on_device(times)) and kwargs.get("output_size") is None
 
     def bins(args, kwargs) -> bool:
         return (args[1] if len(args) > 1 else kwargs.get("minlength", 0)) == 0
@@ -133,6 +126,9 @@ def _counted(torch, reads: Reads, on_device) -> None:
         return (args[0] if args else kwargs.get("num_classes", -1)) == -1
 
     for owner in (torch, torch.Tensor):
+        for name in _SHAPES:
+            if hasattr(owner, name):
+                hook(owner, name)
         hook(owner, "repeat_interleave", repeats)
         hook(owner, "bincount", bins)
     hook(torch.nn.functional, "one_hot", classes)

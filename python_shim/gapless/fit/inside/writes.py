@@ -27,6 +27,11 @@ _KEEPERS = {
     "accelerate.accelerator": (("Accelerator", "save"), ("Accelerator", "save_state"), ("Accelerator", "save_model")),
     "diffusers.models.modeling_utils": (("ModelMixin", "save_pretrained"),),
     "diffusers.pipelines.pipeline_utils": (("DiffusionPipeline", "save_pretrained"),),
+    # Lightning writes a buffer through fsspec, and removes what is no longer among its best.
+    **{f"{name}.strategies.strategy": (("Strategy", "save_checkpoint"), ("Strategy", "remove_checkpoint"))
+       for name in ("lightning.pytorch", "pytorch_lightning")},
+    **{f"{name}.callbacks.model_checkpoint": (("ModelCheckpoint", "_link_checkpoint"),) for name in ("lightning.pytorch", "pytorch_lightning")},
+    **{f"{name}.utilities.cloud_io": ((None, "_atomic_save"),) for name in ("lightning.fabric", "lightning_fabric")},
     "torch.distributed.checkpoint.state_dict_saver": ((None, "save"), (None, "async_save")),
 }
 
