@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The journal: every allocation of the step under way, from its birth to its death, in one line of 16 bytes. It is
-// preallocated, so that the hit path appends and does nothing else. Under the fast lock.
+// The journal: every allocation of the step under way, from its birth to its death, in 20 bytes: a line of 16
+// and its offset apart. It is preallocated, so that the hit path appends and does nothing else. Under the fast lock.
 #pragma once
 
 #include <cstdint>

@@ -20,7 +20,7 @@ constexpr int kNowhere = -(1 << 28);
 class Aligner {
  public:
   Aligner(const RecordedStep& small, const RecordedStep& large, double ratio)
-      : a_(small.lives), b_(large.lives), ratio_(ratio), cut_(large.cut), match_(large.lives.size(), kUnmatched) {}
+      : a_(small.lives), b_(large.lives), ratio_(ratio), cut_(large.cut), match_(large.lives.size(), kNoLife) {}
 
   std::vector<std::uint32_t> run() {
     while (from_a_ < size(a_) && from_b_ < size(b_)) advance();

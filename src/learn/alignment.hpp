@@ -10,9 +10,7 @@
 
 namespace gapless::learn {
 
-inline constexpr std::uint32_t kUnmatched = ~std::uint32_t{0};
-
-// For each life of `large` the life of `small` that it corresponds to, in ascending order, or kUnmatched. `small` has
+// For each life of `large` the life of `small` that it corresponds to, in ascending order, or kNoLife. `small` has
 // fewer units. Lives correspond when they are of one stream and one kind (older than the step, dying in it, outliving
 // it) and their sizes may lie on one line: not smaller in the larger step, and at most in proportion to the units.
 // Time: the lengths times the number of differences, which is bounded.

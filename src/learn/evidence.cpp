@@ -32,6 +32,10 @@ std::uint64_t added(const RecordedStep& step) {
   return step.peak > step.live_at_start ? step.peak - step.live_at_start : 0;
 }
 
+std::uint64_t peak(const StepModel& model, std::uint64_t units, const Situation& now, Aside aside) {
+  return model.peak(units, now.live_at_start, !now.later_part, aside);
+}
+
 }  // namespace
 
 std::uint64_t unusable(std::uint64_t room) {
@@ -131,16 +135,10 @@ void Evidence::build() {
   }
 }
 
-std::uint64_t Evidence::peak_of(std::uint64_t units, const Situation& now, Aside aside) const {
-  return model_->peak(units, now.live_at_start, !now.later_part, aside);
-}
-
 // The largest batch whose peak fits, below `above` where that is not 0.
 std::uint64_t Evidence::most_units(const StepModel& model, const Situation& now, std::uint64_t above) const {
   const std::uint64_t room = usable(now);
-  const auto fits = [&](std::uint64_t units) {
-    return model.peak(units, now.live_at_start, !now.later_part, kOtherKernels) <= room;
-  };
+  const auto fits = [&](std::uint64_t units) { return peak(model, units, now, kOtherKernels) <= room; };
   std::uint64_t fails = above != 0 ? above : good_.back().step.units * kFarthest + 1;
   std::uint64_t most = 0;
   while (fails - most > 1) {
@@ -201,10 +199,10 @@ gapless_suggestion Evidence::suggest(const Situation& now) {
 std::optional<Prediction> Evidence::predict(std::uint64_t units, const Situation& now) {
   build();
   if (!model_) return std::nullopt;
-  const std::uint64_t peak = peak_of(units, now, Aside{});
-  const std::uint64_t aside = peak_of(units, now, kOtherKernels) - peak;
+  const std::uint64_t said = peak(*model_, units, now, Aside{});
+  const std::uint64_t aside = peak(*model_, units, now, kOtherKernels) - said;
   const std::uint64_t room = usable(now);
-  return Prediction{peak, room - std::min(room, aside), suggest(now)};
+  return Prediction{said, room - std::min(room, aside), suggest(now)};
 }
 
 }  // namespace gapless::learn

@@ -67,7 +67,6 @@ class Evidence {
   const Failed* smallest_failed(const Situation& now) const;
   std::uint64_t usable(const Situation& now) const;
   void build();
-  std::uint64_t peak_of(std::uint64_t units, const Situation& now, Aside aside) const;
   std::uint64_t most_units(const StepModel& model, const Situation& now, std::uint64_t above) const;
   void suggest_for_shape(const Situation& now, const RecordedStep& failed, gapless_suggestion& out);
 

@@ -65,6 +65,17 @@ void mark_fixed(const engine::StepView& view, RecordedStep& step) {
 
 }  // namespace
 
+std::vector<Event> in_order(const RecordedStep& step) {
+  std::vector<Event> events(step.events, Event{kNoLife, false});
+  for (std::uint32_t i = 0; i < step.lives.size(); i++) {
+    const Life& life = step.lives[i];
+    if (!is_older(life)) events[life.birth] = Event{i, true};
+    if (!survives(life)) events[life.death] = Event{i, false};
+  }
+  std::erase_if(events, [](const Event& event) { return event.life == kNoLife; });
+  return events;
+}
+
 RecordedStep record(const engine::StepView& view) {
   RecordedStep step;
   step.units = view.units;

@@ -12,6 +12,9 @@ namespace gapless::learn {
 
 using Life = engine::JournalEntry;
 
+// As the index of a life in its step: there is none.
+inline constexpr std::uint32_t kNoLife = ~std::uint32_t{0};
+
 // Blocks that say something of a step: kernels' arguments, scalars and counters are smaller.
 inline constexpr std::uint32_t kTellingUnits = 128;  // 64 KiB
 
@@ -46,6 +49,14 @@ inline bool is_older(const Life& life) {
 inline bool survives(const Life& life) {
   return life.death == Life::kAlive;
 }
+
+struct Event {
+  std::uint32_t life;
+  bool birth;  // else its death
+};
+// The births and deaths of the step in the order of time. Times at which nothing is known to have happened are left
+// out.
+std::vector<Event> in_order(const RecordedStep& step);
 
 // A copy of the view.
 RecordedStep record(const engine::StepView& view);

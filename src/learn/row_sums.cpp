@@ -9,24 +9,11 @@ namespace gapless::learn {
 
 namespace {
 
-struct Event {
-  std::uint32_t life = kNoLife;
-  bool birth = false;
-};
-
-std::vector<Event> in_order(const RecordedStep& step) {
-  std::vector<Event> events(step.events);
-  for (std::uint32_t i = 0; i < step.lives.size(); i++) {
-    const Life& life = step.lives[i];
-    if (!is_older(life)) events[life.birth] = Event{i, true};
-    if (!survives(life)) events[life.death] = Event{i, false};
-  }
-  return events;
-}
-
 constexpr double kUnit = static_cast<double>(kUnitBytes);
 constexpr double kFewestRows = 1024.0;
 constexpr double kRowsOfPart = 64.0;
+// A block of 128 threads has a part of 64 KiB.
+constexpr double kBytesOfThread = 64.0 * 1024 / 128;
 // A buffer that is less of its input than that is not one of many rows.
 constexpr double kNarrowest = 1.9;
 
@@ -58,24 +45,24 @@ std::vector<RowSum> row_sums(const RecordedStep& step) {
   large.fill(kNoLife);
   for (std::size_t t = 0; t + 1 < events.size(); t++) {
     const Event& event = events[t];
-    const Event last = t > 0 ? events[t - 1] : Event{};
     const Event& next = events[t + 1];
-    if (event.life == kNoLife || !event.birth) continue;
+    if (!event.birth) continue;
     const Life& life = step.lives[event.life];
     if (life.units >= kTellingUnits) {
       std::shift_right(large.begin(), large.end(), 1);
       large.front() = event.life;
       continue;
     }
-    if (last.life == kNoLife || !last.birth || step.lives[last.life].units < kTellingUnits) continue;
+    if (t == 0 || !events[t - 1].birth || step.lives[events[t - 1].life].units < kTellingUnits) continue;
     const bool buffered = is_buffer(step, events, t + 1);
-    if (!buffered && (next.life == kNoLife || next.birth || next.life == event.life)) continue;
+    if (!buffered && (next.birth || next.life == event.life)) continue;
     RowSum sum;
     sum.result = event.life;
     if (buffered) sum.buffer = next.life;
     std::size_t found = 0;
     for (const std::uint32_t each : large)
-      if (each != kNoLife && step.lives[each].death > t && found < sum.before.size()) sum.before[found++] = each;
+      if (each != kNoLife && step.lives[each].death > life.birth && found < sum.before.size())
+        sum.before[found++] = each;
     sums.push_back(sum);
     if (buffered) t += 4;
   }
@@ -111,7 +98,7 @@ void find_inputs(const RecordedStep& step, const std::vector<char>& grows, std::
 }
 
 SumBuffers::SumBuffers(const RecordedStep& step, std::vector<RowSum>& sums)
-    : most_(static_cast<double>(step.resident_threads) * kUnit) {
+    : most_(static_cast<double>(step.resident_threads) * kBytesOfThread) {
   double times = 0.0;
   for (RowSum& sum : sums) {
     if (sum.buffer == kNoLife) continue;

@@ -16,8 +16,6 @@
 
 namespace gapless::learn {
 
-inline constexpr std::uint32_t kNoLife = ~std::uint32_t{0};
-
 struct RowSum {
   std::uint32_t result = kNoLife;  // what it writes
   std::uint32_t buffer = kNoLife;  // kNoLife: this step had too few rows

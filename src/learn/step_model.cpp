@@ -34,18 +34,11 @@ StepModel::StepModel(const RecordedStep& timeline)
       live_at_end_(timeline.live_at_end),
       growth_(timeline.growth()),
       lines_(timeline.lives.size()),
+      events_(in_order(timeline)),
       grown_(timeline.lives.size(), 0),
       sum_of_(timeline.lives.size(), kNoLife) {
-  std::vector<Event> at(timeline.events, Event{~0u, false});
   bytes_.reserve(timeline.lives.size());
-  for (std::uint32_t i = 0; i < timeline.lives.size(); i++) {
-    const Life& life = timeline.lives[i];
-    bytes_.push_back(static_cast<double>(life.units) * kUnit);
-    if (!is_older(life)) at[life.birth] = Event{i, true};
-    if (!survives(life)) at[life.death] = Event{i, false};
-  }
-  for (const Event& event : at)
-    if (event.life != ~0u) events_.push_back(event);
+  for (const Life& life : timeline.lives) bytes_.push_back(static_cast<double>(life.units) * kUnit);
   // What the step added for good was born last among what outlived it: the optimizer's state comes after gradients.
   double left = static_cast<double>(growth_);
   for (std::size_t i = timeline.lives.size(); i-- > 0 && left > 0.0;)
@@ -96,7 +89,7 @@ StepModel StepModel::between(const RecordedStep& small, const RecordedStep& larg
   double measured = 0.0;
   for (std::size_t i = 0; i < match.size(); i++) {
     // What is older than the step has the size that it has.
-    if (match[i] == kUnmatched || is_older(large.lives[i])) {
+    if (match[i] == kNoLife || is_older(large.lives[i])) {
       model.set_fixed(i);
       continue;
     }
@@ -134,7 +127,7 @@ StepModel StepModel::from_attempt(const RecordedStep& good, const RecordedStep& 
   std::vector<std::uint32_t> there(good.lives.size(), kNotSeen);
   double measured = 0.0;
   for (std::size_t j = 0; j < match.size(); j++) {
-    if (match[j] == kUnmatched || is_older(failed.lives[j])) continue;
+    if (match[j] == kNoLife || is_older(failed.lives[j])) continue;
     const std::size_t i = match[j];
     there[i] = failed.lives[j].units;
     measured += model.bytes_[i];
@@ -156,7 +149,7 @@ StepModel StepModel::of_shape(const RecordedStep& good, const RecordedStep& fail
   std::vector<std::uint32_t> there(good.lives.size(), kNotSeen);
   double measured = 0.0, grown = 0.0, grown_from = 0.0;
   for (std::size_t j = 0; j < match.size(); j++) {
-    if (match[j] == kUnmatched || is_older(failed.lives[j])) continue;
+    if (match[j] == kNoLife || is_older(failed.lives[j])) continue;
     const std::size_t i = match[j];
     there[i] = failed.lives[j].units;
     measured += model.bytes_[i];

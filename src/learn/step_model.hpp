@@ -46,10 +46,6 @@ class StepModel {
     bool measured = true;    // false: what it grows by is inferred
     bool bound = false;      // from above: no smaller for fewer units
   };
-  struct Event {
-    std::uint32_t life;
-    bool birth;
-  };
   explicit StepModel(const RecordedStep& timeline);
   void set_fixed(std::size_t life) { lines_[life] = Line{bytes_[life], 0.0, true, false}; }
   // Nothing is known: as if it grew with the batch, and did not shrink with it.
@@ -73,8 +69,8 @@ class StepModel {
   std::uint64_t growth_;
   std::vector<double> bytes_;
   std::vector<Line> lines_;
-  std::vector<Event> events_;  // in the order of time
-  std::vector<char> grown_;    // lives that are there from the start, once the step that made them is over
+  std::vector<Event> events_;
+  std::vector<char> grown_;  // lives that are there from the start, once the step that made them is over
   std::vector<RowSum> sums_;
   std::vector<std::uint32_t> sum_of_;  // [life]: it is the buffer of that sum, or, where that had none, its result
   SumBuffers buffers_;

@@ -29,9 +29,9 @@ TEST(Alignment, AllocationsOfOneStepOnlyAreLeftOut) {
   for (std::size_t i = 0; i < match.size(); i++) {
     const bool workspace = large.lives[i].units == units_of(shape.workspace_bytes).count();
     if (workspace) {
-      EXPECT_EQ(match[i], kUnmatched) << i;
+      EXPECT_EQ(match[i], kNoLife) << i;
     }
-    matched += match[i] != kUnmatched ? 1u : 0u;
+    matched += match[i] != kNoLife ? 1u : 0u;
   }
   EXPECT_EQ(matched, small.lives.size());
 }
@@ -46,7 +46,7 @@ TEST(Alignment, ABufferOfPartsMayGrowALittleFasterThanTheBatch) {
     return made;
   };
   EXPECT_EQ(align(step(12, 19), step(16, 26)), (std::vector<std::uint32_t>{0, 1, 2}));
-  EXPECT_EQ(align(step(12, 19), step(16, 32))[1], kUnmatched);
+  EXPECT_EQ(align(step(12, 19), step(16, 32))[1], kNoLife);
 }
 
 TEST(Alignment, AnAttemptIsAlignedUpToWhereItEnded) {
@@ -72,7 +72,7 @@ TEST(Alignment, StepsThatHaveNothingInCommon) {
   const std::vector<std::uint32_t> match = align(a, b);
   std::uint32_t last = 0;
   for (const std::uint32_t each : match) {
-    if (each == kUnmatched) continue;
+    if (each == kNoLife) continue;
     EXPECT_GE(each, last);
     last = each;
   }

@@ -24,11 +24,11 @@ TEST_P(RecordedModels, ThePeakOfSixteenSamplesIsForetold) {
   const StepModel said = StepModel::between(model_.step(2), model_.step(3));
   const double error = static_cast<double>(said.peak(16, truth.live_at_start)) / static_cast<double>(truth.peak) - 1.0;
   std::printf("%s: %+.3f %%\n", GetParam(), 100 * error);
-  EXPECT_LT(std::abs(error), 0.002);
+  EXPECT_LT(std::abs(error), 0.0002);
 }
 
 // After one good step of two samples and one attempt of sixty-four, at capacities of which the truth is known: never
-// too large, at most one too small, nine of ten exact.
+// too large, at most one too small, and that three times.
 TEST_P(RecordedModels, TheLargestBatchIsNeverTooLarge) {
   constexpr std::uint64_t kRan = 2;
   const RecordedStep good = model_.step(kRan);
@@ -54,20 +54,38 @@ TEST_P(RecordedModels, TheLargestBatchIsNeverTooLarge) {
     }
   }
   std::printf("%s: exact %d of %d\n", GetParam(), exact, cases);
-  EXPECT_GE(exact * 10, cases * 9);
+  EXPECT_LE(cases - exact, 3);
 }
 
 constexpr const char* kModels[] = {"gpt2",       "gpt2_checkpointing",  "llama_eager", "llama_full",
-                                   "llama_lora", "llama_checkpointing", "bert"};
-constexpr const char* kHeldOut[] = {"vit",        "vit_large_image",    "t5",     "t5_long",
-                                    "distilbert", "distilbert_long",    "resnet", "resnet_large_image",
-                                    "qwen",       "qwen_checkpointing", "roberta"};
+                                   "llama_lora", "llama_checkpointing", "bert",        "vit",
+                                   "t5",         "vit_large_image",     "t5_long",     "distilbert",
+                                   "resnet",     "distilbert_long",     "qwen",        "resnet_large_image",
+                                   "roberta",    "qwen_checkpointing"};
 std::string name_of(const testing::TestParamInfo<const char*>& model) {
   return model.param;
 }
 INSTANTIATE_TEST_SUITE_P(Steps, RecordedModels, testing::ValuesIn(kModels), name_of);
-// Their rules were not made by looking at these.
-INSTANTIATE_TEST_SUITE_P(HeldOut, RecordedModels, testing::ValuesIn(kHeldOut), name_of);
+
+// With 4 MiB set aside T5 was given seven samples where six ran: 30 MiB of such a step's room lie unusable.
+TEST(SetAside, SevenSamplesOfT5NeedMoreThanTheirLiveBytes) {
+  const RecordedModel model(GAPLESS_RECORDED_STEPS, "t5");
+  const RecordedStep good = model.step(2);
+  const auto said_with = [&](std::uint64_t more) {
+    const std::uint64_t capacity = model.peak(7) + more;
+    Evidence evidence;
+    evidence.add_good(good);
+    evidence.add_failed(model.step(64, capacity), capacity);
+    return evidence.suggest(Situation{good.live_at_start, capacity}).units;
+  };
+  for (const std::uint64_t more : {0u, 12u, 24u}) EXPECT_EQ(said_with(more * kMiB), 6u) << more;
+  EXPECT_EQ(said_with(44 * kMiB), 7u);
+}
+
+TEST(SetAside, ItIsASixtyFourthAndUpToFourMebibytes) {
+  EXPECT_EQ(unusable(128 * kMiB), 4 * kMiB);
+  EXPECT_EQ(unusable(5 * kGiB), 84 * kMiB);
+}
 
 }  // namespace
 }  // namespace gapless::learn

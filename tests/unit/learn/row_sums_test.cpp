@@ -64,6 +64,20 @@ TEST(RowSums, ABufferThatWasSeenIsThatOfItsSum) {
   EXPECT_EQ(step.lives[sums[0].buffer].units, 4 * 4 * kRows * kColumns);
 }
 
+// What the journal left out takes a time, and no place.
+TEST(RowSums, TimesAtWhichNothingIsKnownDoNotHideABuffer) {
+  RecordedStep step = Backward(4).step();
+  for (Life& life : step.lives) {
+    life.birth *= 2;
+    life.death *= 2;
+  }
+  step.events *= 2;
+  const std::vector<RowSum> sums = row_sums(step);
+  ASSERT_EQ(sums.size(), 1u);
+  EXPECT_EQ(step.lives[sums[0].buffer].units, 4 * 4 * kRows * kColumns);
+  EXPECT_EQ(sums[0].before, row_sums(Backward(4).step())[0].before);
+}
+
 TEST(RowSums, WithFewRowsASumHasNoBufferAndIsSeenAllTheSame) {
   const std::vector<RowSum> sums = row_sums(Backward(3).step());
   ASSERT_EQ(sums.size(), 1u);
