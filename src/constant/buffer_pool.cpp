@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "driver/failed.hpp"
+
 namespace gapless::constant {
 namespace {
 
@@ -275,7 +277,7 @@ Status BufferPool::refuse_capture(driver::Stream stream) {
 }
 
 Status BufferPool::failed(const char* call, driver::Result result) {
-  return base::fail_driver(call, static_cast<int>(result), allocator_.ops().result_name(result));
+  return driver::failed(allocator_.ops(), call, result);
 }
 
 }  // namespace gapless::constant

@@ -196,7 +196,6 @@ void Backing::commit(vmm::Transaction& transaction, BackedHeap& heap, Units offs
   else if (fresh_use_)
     touch_neighbours(heap, offset);
   transaction.commit();
-  note_segments(transaction, heap);
   Counters& counters = state_.counters;
   for (const vmm::Transaction::Left& left : transaction.left()) {
     const BackedHeap& owner = *state_.heap_of_space[left.space];
@@ -209,6 +208,7 @@ void Backing::commit(vmm::Transaction& transaction, BackedHeap& heap, Units offs
                                granule * static_cast<std::int64_t>(transaction.loose()));
   counters.reactivations += static_cast<std::int64_t>(transaction.reactivated());
   counters.moves += static_cast<std::int64_t>(transaction.moved());
+  note_segments(transaction, heap);  // last: it needs memory of the host
 }
 
 // Where dormant mappings are not wanted. The new mapping is in place, so nothing here can fail the request.

@@ -91,7 +91,6 @@ struct Export {
   Units size;
   std::uint32_t first;
   std::uint32_t last;
-  bool over = false;
 };
 
 struct DeviceState {

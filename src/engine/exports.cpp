@@ -5,6 +5,7 @@
 #include <mutex>
 #include <string>
 
+#include "driver/failed.hpp"
 #include "engine/device_allocator.hpp"
 #include "engine/private_pools.hpp"
 
@@ -23,10 +24,9 @@ bool lives(const Export& one) {
 
 // Under both locks. What a captured pool keeps in place stays there.
 void set_pins(DeviceState& state, const Export& one, bool on) {
-  const bool captured = one.heap->pool != nullptr && one.heap->pool->captured;
+  if (!on && one.heap->pool != nullptr && one.heap->pool->captured) return;
   for (std::uint32_t slot = one.first; slot <= one.last; slot++) {
     if (one.heap->slots.pinned(slot) == on) continue;
-    if (!on && (captured || is_exported(state, *one.heap, slot))) continue;
     one.heap->slots.set_pinned(slot, on);
     if (on)
       state.pinned_slots++;
@@ -35,17 +35,22 @@ void set_pins(DeviceState& state, const Export& one, bool on) {
   }
 }
 
-// Takes away the exports that `is_over` names, and their pins where no other one needs them. Under the map lock.
+// Takes away the exports that `is_over` names, and their pins where no other one needs them: those that stay are pinned
+// anew. Under the map lock.
 template <typename IsOver>
 void drop(DeviceState& state, IsOver is_over) {
-  {
-    const std::lock_guard guard(state.fast);
-    for (Export& one : state.exports) one.over = is_over(one);
-    for (const Export& one : state.exports)
-      if (one.over) set_pins(state, one, false);
+  std::vector<Export>& exports = state.exports;
+  const std::lock_guard guard(state.fast);
+  const auto left = std::remove_if(exports.begin(), exports.end(), [&](const Export& one) {
+    if (!is_over(one)) return false;
+    set_pins(state, one, false);
+    return true;
+  });
+  if (left != exports.end()) {
+    exports.erase(left, exports.end());
+    for (const Export& one : exports) set_pins(state, one, true);
   }
-  std::erase_if(state.exports, [](const Export& one) { return one.over; });
-  state.exports_looked_at = state.exports.size();
+  state.exports_looked_at = exports.size();
 }
 
 // No early end: the time it takes says nothing about how much was right.
@@ -65,24 +70,25 @@ Status share_block(DeviceState& state, BackedHeap& heap, Units offset, const Sha
   constexpr std::size_t kFew = 64;
   if (state.exports.size() >= std::max(kFew, 2 * state.exports_looked_at)) reap_exports(state);
   if (state.exports.size() == state.exports.capacity()) state.exports.reserve(std::max(kFew, 2 * state.exports.size()));
-  const std::lock_guard guard(state.fast);
-  const heap::BlockId id = heap.heap.block_at(offset);
-  if (id == heap::kNoBlock || state.blocks[id].state != heap::BlockState::live)
-    return base::fail(Status::unknown_pointer, "no live block is there");
-  const heap::Block& block = state.blocks[id];
-  const Export wanted{0,
-                      fresh,
-                      &heap,
-                      block.offset,
-                      block.size,
-                      heap.slots.slot_of(block.offset),
-                      heap.slots.slot_of(block.offset + block.size - Units(1))};
+  Export wanted{0, fresh, &heap, Units(0), Units(0), 0, 0};
+  {
+    const std::lock_guard guard(state.fast);
+    const heap::BlockId id = heap.heap.block_at(offset);
+    if (id == heap::kNoBlock || state.blocks[id].state != heap::BlockState::live)
+      return base::fail(Status::unknown_pointer, "no live block is there");
+    wanted.offset = state.blocks[id].offset;
+    wanted.size = state.blocks[id].size;
+  }
+  wanted.first = heap.slots.slot_of(wanted.offset);
+  wanted.last = heap.slots.slot_of(wanted.offset + wanted.size - Units(1));
   auto found = std::find_if(state.exports.begin(), state.exports.end(), [&](const Export& one) {
     return one.heap == wanted.heap && one.offset == wanted.offset && one.size == wanted.size;
   });
   if (found == state.exports.end()) {
+    wanted.id = ++state.export_ids;
     found = state.exports.insert(found, wanted);
-    found->id = ++state.export_ids;
+    // Granules move under the map lock only: a block that is freed meanwhile takes its pins along.
+    const std::lock_guard guard(state.fast);
     set_pins(state, *found, true);
   }
   out = SharedRange{found->id, found->key, heap.slots.slot_address(found->first),
@@ -105,7 +111,7 @@ Status share_granule(DeviceState& state, std::uint64_t id, const ShareKey& key, 
   }
   const driver::Result result = state.ops.export_posix_fd(handle, descriptor);
   if (result == driver::Result::ok) return Status::ok;
-  return base::fail_driver("cuMemExportToShareableHandle", static_cast<int>(result), state.ops.result_name(result));
+  return driver::failed(state.ops, "cuMemExportToShareableHandle", result);
 }
 
 void reap_exports(DeviceState& state) {
@@ -118,9 +124,8 @@ void forget_exports(DeviceState& state, BackedHeap& heap) {
 }
 
 bool is_exported(const DeviceState& state, const BackedHeap& heap, std::uint32_t slot) {
-  return std::any_of(state.exports.begin(), state.exports.end(), [&](const Export& one) {
-    return !one.over && one.heap == &heap && one.first <= slot && slot <= one.last;
-  });
+  return std::any_of(state.exports.begin(), state.exports.end(),
+                     [&](const Export& one) { return one.heap == &heap && one.first <= slot && slot <= one.last; });
 }
 
 Status DeviceAllocator::share_block(const vmm::Region& region, std::uint64_t address, const ShareKey& fresh,
@@ -150,7 +155,7 @@ Status DeviceAllocator::wait_for_device() {
   }
   const driver::Result result = state_.ops.device_synchronize(state_.device);
   if (result == driver::Result::ok) return Status::ok;
-  return base::fail_driver("cuCtxSynchronize", static_cast<int>(result), state_.ops.result_name(result));
+  return driver::failed(state_.ops, "cuCtxSynchronize", result);
 }
 
 }  // namespace gapless::engine

@@ -136,13 +136,16 @@ void DeviceAllocator::mark_step(const char* label, std::uint64_t units) {
   if (!read) return;
   const Reading reading(state_);
   try {
+    reader->on_step(view);
+  } catch (const std::bad_alloc&) {
+  }
+  try {
     const KeptAddresses::Share share = kept_addresses_.step_ended(view.label, view.entries, offsets);
     {
       const std::lock_guard guard(state_.fast);
       state_.counters.repeated += share.of;
       state_.counters.kept += share.kept;
     }
-    reader->on_step(view);
   } catch (const std::bad_alloc&) {
   }
 }
