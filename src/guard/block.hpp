@@ -21,9 +21,10 @@ struct Block {
   std::uint64_t end = 0;    // of its red zone
   gapless_guard_life life{};
   std::vector<driver::Stream> others;  // recorded on it
+  bool poisoned = false;               // since its free the body has its pattern
 
   driver::Stream stream() const { return life.stream; }
-  // The zone keeps its pattern from birth to the end; the body has one from the free on.
+  // The zone keeps its pattern from birth to the end; the body has one once it is poisoned.
   gapless_guard_range zone() const { return {address + bytes, end - address - bytes, life.allocated * 2}; }
   gapless_guard_range body() const { return {address, bytes, life.allocated * 2 + 1}; }
 };

@@ -2,19 +2,16 @@
 #include "guard/guard.hpp"
 
 #include <algorithm>
-#include <cstdio>
+#include <chrono>
 #include <memory>
 #include <mutex>
-
-#include "guard/finding.hpp"
-#include "stream/stream_key.hpp"
 
 namespace gapless::guard {
 namespace {
 
 constexpr std::uint64_t kRounding = 512;
 constexpr std::uint64_t kLargestGuarded = std::uint64_t{1} << 39;  // no device has a block like that
-constexpr std::uint64_t kMostSaid = 32;                            // findings on standard error
+constexpr std::chrono::microseconds kPause{50};
 
 std::uint64_t with_zone(std::uint64_t bytes) {
   return (bytes + kRounding - 1) / kRounding * kRounding + kZoneBytes;
@@ -29,13 +26,9 @@ Status Guard::open(engine::Allocator& allocator, std::uint64_t quarantine, std::
   return Status::ok;
 }
 
-// Can a kernel be launched on the stream now? On a thread's own default stream only by that thread, and what is
-// launched on a stream that captures would become part of the graph.
 bool Guard::reachable(int device, driver::Stream stream) {
-  if (stream::key_of(stream).thread != 0) return false;
-  driver::CaptureInfo info;
-  const driver::Result result = allocator_.ops().capture_info(device, stream, info);
-  return result == driver::Result::ok && info.status == driver::CaptureStatus::none;
+  bool can = false;
+  return reach(device, stream, can) == Status::ok && can;
 }
 
 std::uint64_t Guard::step_of(int device) {
@@ -66,7 +59,7 @@ Status Guard::allocate(int device, driver::Stream stream, std::uint64_t bytes, v
   // A block that cannot be guarded is a block all the same.
   if (!room || patterns_.fill(device, stream, std::span(&zone, 1)) != Status::ok) return Status::ok;
   const std::lock_guard guard(lock_);
-  live_.emplace(block.address, std::move(block));
+  live_.insert_or_assign(block.address, std::move(block));
   return Status::ok;
 }
 
@@ -115,26 +108,68 @@ Status Guard::deallocate(void* pointer) {
   if (block.life.allocated == 0) return allocator_.deallocate(pointer);
   block.life.step_freed = step_of(block.device);
   const gapless_guard_range body = block.body();
-  const bool poisoned = reachable(block.device, block.stream()) && order_after_uses(block) &&
-                        patterns_.fill(block.device, block.stream(), std::span(&body, 1)) == Status::ok;
+  block.poisoned = reachable(block.device, block.stream()) && order_after_uses(block) &&
+                   patterns_.fill(block.device, block.stream(), std::span(&body, 1)) == Status::ok;
   const int device = block.device;
   std::vector<Block> oldest;
+  bool kept = true;
   {
     const std::lock_guard guard(lock_);
-    if (!poisoned) {
+    Quarantine& quarantine = quarantines_[device];
+    const bool held = quarantine.holder != std::thread::id();
+    kept = block.poisoned || held;
+    if (!kept) {
       history_.add(device, block.life);
       told_.erase(block.life.allocated);
     } else {
-      Quarantine& quarantine = quarantines_[device];
       quarantine.bytes += block.end - block.address;
       quarantine.blocks.push_back(std::move(block));
-      // By halves, so that one look is for many.
-      if (quarantine.bytes > most_) oldest = take_oldest(device, most_ / 2);
+      if (!held) oldest = take_surplus(device);
     }
   }
-  if (!poisoned) return allocator_.deallocate(pointer);
+  if (!kept) return allocator_.deallocate(pointer);
   let_go(std::move(oldest));
   return Status::ok;
+}
+
+Guard::Hold::Hold(Guard& guard, int device) : guard_(guard), device_(device) {
+  const std::thread::id self = std::this_thread::get_id();
+  for (;; std::this_thread::sleep_for(kPause)) {
+    const std::lock_guard lock(guard_.lock_);
+    std::thread::id& holder = guard_.quarantines_[device].holder;
+    if (holder == self) return;
+    if (holder != std::thread::id()) continue;
+    holder = self;
+    mine_ = true;
+    return;
+  }
+}
+
+Guard::Hold::~Hold() {
+  if (!mine_) return;
+  const std::lock_guard lock(guard_.lock_);
+  guard_.quarantines_[device_].holder = {};
+}
+
+void Guard::forget(int device, std::span<const std::uint64_t> addresses) {
+  const std::lock_guard guard(lock_);
+  for (const std::uint64_t address : addresses)
+    if (const auto live = live_.find(address); live != live_.end()) {
+      told_.erase(live->second.life.allocated);
+      live_.erase(live);
+    }
+  Quarantine& quarantine = quarantines_[device];
+  std::erase_if(quarantine.blocks, [&](const Block& block) {
+    if (std::find(addresses.begin(), addresses.end(), block.address) == addresses.end()) return false;
+    quarantine.bytes -= block.end - block.address;
+    told_.erase(block.life.allocated);
+    return true;
+  });
+}
+
+// Under the lock. By halves, so that one look is for many.
+std::vector<Block> Guard::take_surplus(int device) {
+  return quarantines_[device].bytes > most_ ? take_oldest(device, most_ / 2) : std::vector<Block>();
 }
 
 // Under the lock.
@@ -151,7 +186,9 @@ std::vector<Block> Guard::take_oldest(int device, std::uint64_t keep) {
 
 // Looks at them and gives them to the engine. A capture of their stream keeps them from being looked at.
 void Guard::let_go(std::vector<Block> blocks) {
-  inspect_all(blocks, true);
+  Findings findings;
+  static_cast<void>(inspect_all(blocks, true, findings));
+  tell(findings);
   {
     const std::lock_guard guard(lock_);
     for (const Block& block : blocks) {
@@ -162,92 +199,11 @@ void Guard::let_go(std::vector<Block> blocks) {
   for (const Block& block : blocks) static_cast<void>(allocator_.deallocate(block.life.address));
 }
 
-void Guard::inspect_all(const std::vector<Block>& blocks, bool ours) {
-  if (passing_.load(std::memory_order_relaxed)) return;
-  std::map<driver::Stream, std::vector<const Block*>> by_stream;
-  for (const Block& block : blocks) by_stream[block.stream()].push_back(&block);
-  for (const auto& [stream, some] : by_stream)
-    if (reachable(some.front()->device, stream)) inspect(some, ours);
-}
-
-// Of one stream: all in one look, and one by one only where something is broken.
-void Guard::inspect(const std::vector<const Block*>& blocks, bool ours) {
-  const int device = blocks.front()->device;
-  const driver::Stream stream = blocks.front()->stream();
-  std::vector<gapless_guard_range> ranges;
-  for (const Block* const block : blocks) {
-    ranges.push_back(block->zone());
-    if (block->life.freed != 0) ranges.push_back(block->body());
-  }
-  gapless_guard_report seen{};
-  if (patterns_.compare(device, stream, ranges, seen) != Status::ok || seen.broken_bytes == 0) return;
-  for (const Block* const block : blocks)
-    for (const gapless_guard_kind kind : {GAPLESS_GUARD_RED_ZONE, GAPLESS_GUARD_FREED}) {
-      if (kind == GAPLESS_GUARD_FREED && block->life.freed == 0) continue;
-      const gapless_guard_range range = kind == GAPLESS_GUARD_FREED ? block->body() : block->zone();
-      if (patterns_.compare(device, stream, std::span(&range, 1), seen) == Status::ok && seen.broken_bytes != 0)
-        report(*block, kind, range, seen, ours);
-    }
-}
-
-// Under the lock. What is neither live nor kept back any more is somebody else's memory by now.
-bool Guard::is_there(const Block& block) {
-  const auto same = [&](const Block& other) { return other.life.allocated == block.life.allocated; };
-  if (const auto live = live_.find(block.address); live != live_.end()) return same(live->second);
-  const std::deque<Block>& kept = quarantines_[block.device].blocks;
-  return std::any_of(kept.begin(), kept.end(), same);
-}
-
-void Guard::report(const Block& block, gapless_guard_kind kind, const gapless_guard_range& range,
-                   const gapless_guard_report& seen, bool ours) {
-  gapless_guard_finding finding{};
-  finding.struct_size = sizeof finding;
-  finding.device = block.device;
-  finding.kind = kind;
-  finding.block = block.life;
-  finding.first_broken = reinterpret_cast<void*>(seen.first_broken);
-  finding.broken_bytes = seen.broken_bytes;
-  finding.expected = patterns_.expected(seen.first_broken, range.seed);
-  static_cast<void>(patterns_.read(block.device, block.stream(), seen.first_broken, finding.found));
-  gapless_guard_hook hook = nullptr;
-  void* user = nullptr;
-  std::uint64_t number = 0;
-  {
-    const std::lock_guard guard(lock_);
-    if (!ours && !is_there(block)) return;
-    unsigned& told = told_[block.life.allocated];
-    const unsigned this_kind = 1u << kind;
-    if ((told & this_kind) != 0) return;
-    told |= this_kind;
-    if (const auto next = live_.find(block.end); next != live_.end()) finding.next = next->second.life;
-    finding.earlier_count = history_.find(block.device, seen.first_broken, block.life.allocated, finding.earlier);
-    hook = hook_;
-    user = hook_user_;
-    number = ++found_;
-  }
-  if (hook != nullptr)
-    hook(user, &finding);
-  else if (number <= kMostSaid)
-    std::fputs(text_of(finding).c_str(), stderr);
-}
-
-Status Guard::check(int device, std::uint64_t& found) {
-  std::vector<Block> blocks;
-  {
-    const std::lock_guard guard(lock_);
-    for (const auto& [address, block] : live_)
-      if (block.device == device) blocks.push_back(block);
-    for (const Block& block : quarantines_[device].blocks) blocks.push_back(block);
-  }
-  inspect_all(blocks, false);
-  const std::lock_guard guard(lock_);
-  found = found_;
-  return Status::ok;
-}
-
 bool Guard::flush(int device) {
   std::vector<Block> all;
   {
+    const Hold hold(*this, device);
+    if (!hold) return false;
     const std::lock_guard guard(lock_);
     all = take_oldest(device, 0);
   }
@@ -256,10 +212,17 @@ bool Guard::flush(int device) {
   return any;
 }
 
+void Guard::withdraw(int device) {
+  if (passing_.load(std::memory_order_relaxed)) return;
+  flush(device);
+  static_cast<void>(patterns_.give_room_back(device));
+}
+
 // What lies on a stream that ends can be reached no longer: it is looked at now, or goes unguarded from here on.
 void Guard::forget_stream(int device, driver::Stream stream) {
   std::vector<Block> blocks;
   {
+    const Hold hold(*this, device);
     const std::lock_guard guard(lock_);
     Quarantine& quarantine = quarantines_[device];
     std::deque<Block> others;

@@ -1,29 +1,54 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "guard/patterns.hpp"
 
+#include "driver/failed.hpp"
+
 namespace gapless::guard {
 
 using constant::OnDevice;
 using driver::Result;
 using engine::RelaxedCapture;
 
+gapless_guard_report* Patterns::room_of(int device) {
+  const std::lock_guard guard(lock_);
+  const auto found = rooms_.find(device);
+  return found != rooms_.end() ? found->second : nullptr;
+}
+
 Status Patterns::make_room(int device, driver::Stream stream) {
-  {
-    const std::lock_guard guard(lock_);
-    if (rooms_.find(device) != rooms_.end()) return Status::ok;
-  }
+  if (room_of(device) != nullptr) return Status::ok;
   void* room = nullptr;
   if (const Status status = allocator_.allocate(device, stream, sizeof(gapless_guard_report), &room);
       status != Status::ok)
     return status;
   // Other streams write it too, one after the other, each waited for.
-  static_cast<void>(allocator_.ops().stream_synchronize(device, stream));
+  const RelaxedCapture relaxed(allocator_.ops());
+  const Result result = allocator_.ops().stream_synchronize(device, stream);
   bool kept = false;
-  {
+  if (result == Result::ok) {
     const std::lock_guard guard(lock_);
     kept = rooms_.emplace(device, static_cast<gapless_guard_report*>(room)).second;
   }
-  return kept ? Status::ok : allocator_.deallocate(room);
+  if (!kept) static_cast<void>(allocator_.deallocate(room));
+  return result == Result::ok ? Status::ok : driver::failed(allocator_.ops(), "cuStreamSynchronize", result);
+}
+
+Status Patterns::give_room_back(int device) {
+  gapless_guard_report* room = nullptr;
+  {
+    const std::lock_guard one(one_compare_);
+    room = room_of(device);
+    const std::lock_guard guard(lock_);
+    rooms_.erase(device);
+  }
+  return room != nullptr ? allocator_.deallocate(room) : Status::ok;
+}
+
+Status Patterns::bring(int device, driver::Stream stream, void* to, const void* from, std::size_t bytes) {
+  if (const gapless_status status = kernels_.copy(to, from, bytes, stream); status != GAPLESS_OK)
+    return kernels_.failed(status);
+  const Result result = allocator_.ops().stream_synchronize(device, stream);
+  return result == Result::ok ? Status::ok : driver::failed(allocator_.ops(), "cuStreamSynchronize", result);
 }
 
 Status Patterns::fill(int device, driver::Stream stream, std::span<const gapless_guard_range> ranges) {
@@ -37,33 +62,22 @@ Status Patterns::fill(int device, driver::Stream stream, std::span<const gapless
 Status Patterns::compare(int device, driver::Stream stream, std::span<const gapless_guard_range> ranges,
                          gapless_guard_report& out) {
   out = {~std::uint64_t{0}, 0};
-  gapless_guard_report* room = nullptr;
-  {
-    const std::lock_guard guard(lock_);
-    if (const auto found = rooms_.find(device); found != rooms_.end()) room = found->second;
-  }
-  if (room == nullptr) return base::fail(Status::not_found, "no block of the device is guarded");
+  if (const Status status = make_room(device, stream); status != Status::ok) return status;
   const std::lock_guard one(one_compare_);
+  gapless_guard_report* const room = room_of(device);
+  if (room == nullptr) return base::fail(Status::busy, "the device's pools are being looked at");
   const RelaxedCapture relaxed(allocator_.ops());
   const OnDevice on(kernels_, device);
   gapless_status status = on.status();
   if (status == GAPLESS_OK) status = kernels_.guard_check(ranges.data(), ranges.size(), room, stream);
-  if (status == GAPLESS_OK) status = kernels_.copy(&out, room, sizeof out, stream);
-  if (status != GAPLESS_OK) return kernels_.failed(status);
-  const Result result = allocator_.ops().stream_synchronize(device, stream);
-  if (result == Result::ok) return Status::ok;
-  return base::fail_driver("cuStreamSynchronize", static_cast<int>(result), allocator_.ops().result_name(result));
+  return status == GAPLESS_OK ? bring(device, stream, &out, room, sizeof out) : kernels_.failed(status);
 }
 
 Status Patterns::read(int device, driver::Stream stream, std::uint64_t address, std::uint8_t& out) {
   const RelaxedCapture relaxed(allocator_.ops());
   const OnDevice on(kernels_, device);
-  gapless_status status = on.status();
-  if (status == GAPLESS_OK) status = kernels_.copy(&out, reinterpret_cast<const void*>(address), 1, stream);
-  if (status != GAPLESS_OK) return kernels_.failed(status);
-  const Result result = allocator_.ops().stream_synchronize(device, stream);
-  if (result == Result::ok) return Status::ok;
-  return base::fail_driver("cuStreamSynchronize", static_cast<int>(result), allocator_.ops().result_name(result));
+  return on.status() == GAPLESS_OK ? bring(device, stream, &out, reinterpret_cast<const void*>(address), 1)
+                                   : kernels_.failed(on.status());
 }
 
 Status Patterns::close() {

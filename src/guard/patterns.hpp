@@ -17,8 +17,11 @@ class Patterns {
   Patterns(engine::Allocator& allocator, const constant::KernelsLibrary& kernels)
       : allocator_(allocator), kernels_(kernels) {}
 
-  // Room on the device for the kernels' answer; before the first compare(), with no lock held: it may run into an OOM.
+  // Room on the device for the kernels' answer: beforehand, since a compare() that finds none makes it, and may be
+  // there because memory has run out. With no lock held.
   Status make_room(int device, driver::Stream stream);
+  // Gives it back; the next compare() makes it anew.
+  Status give_room_back(int device);
   // Enqueues; nothing waits.
   Status fill(int device, driver::Stream stream, std::span<const gapless_guard_range> ranges);
   // Waits for `stream`. All the ranges together: the lowest broken address, and how many bytes are.
@@ -27,10 +30,14 @@ class Patterns {
   // The byte at an address, after a compare on that stream.
   Status read(int device, driver::Stream stream, std::uint64_t address, std::uint8_t& out);
   std::uint8_t expected(std::uint64_t address, std::uint64_t seed) const { return kernels_.guard_byte(address, seed); }
-  // Gives the room back. Nobody is in another call.
+  // Gives all back. Nobody is in another call.
   Status close();
 
  private:
+  gapless_guard_report* room_of(int device);
+  // Bytes of the device, when `stream` has come to them. Its device is current.
+  Status bring(int device, driver::Stream stream, void* to, const void* from, std::size_t bytes);
+
   engine::Allocator& allocator_;
   const constant::KernelsLibrary& kernels_;
   base::LeafLock lock_;                         // the map
