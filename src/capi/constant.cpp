@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Constant buffers and padding.
 #include <memory>
-#include <string>
 
 #include "capi/on_device.hpp"
 #include "capi/structs.hpp"
@@ -35,8 +34,7 @@ Status read_batch(const gapless_ragged_batch* from, gapless_ragged_batch& to) {
 // Buffers that nobody leases go back before a request of their device is given up.
 gapless_oom_answer give_idle_buffers(void* user, const gapless_oom_record* record) {
   auto* const pool = static_cast<gapless_constant_pool*>(user);
-  if (record->device != pool->buffers.device() || record->requested_bytes > record->driver_total_bytes)
-    return GAPLESS_OOM_GIVE_UP;
+  if (record->device != pool->buffers.device()) return GAPLESS_OOM_GIVE_UP;
   std::uint64_t bytes = 0;
   static_cast<void>(pool->buffers.trim(bytes));
   return bytes > 0 ? GAPLESS_OOM_TRY_AGAIN : GAPLESS_OOM_GIVE_UP;
@@ -57,8 +55,7 @@ gapless_status gapless_constant_pool_create(gapless_allocator* allocator, const 
     if (most < depth) return gapless::base::fail(Status::invalid_argument, "most is below depth");
     auto fresh = std::unique_ptr<gapless_constant_pool>(new gapless_constant_pool{
         allocator, BufferPool(*allocator->engine, allocator->constant_lock, given.device, depth, most)});
-    const Status status = allocator->oom_hooks.add_giver(give_idle_buffers, fresh.get());
-    if (status != Status::ok) return status;
+    allocator->oom_hooks.add_giver(give_idle_buffers, fresh.get());
     *out = fresh.release();
     allocator->constant_pools.fetch_add(1, std::memory_order_relaxed);
     return Status::ok;
@@ -71,9 +68,8 @@ gapless_status gapless_constant_pool_destroy(gapless_constant_pool* pool) {
     gapless::capi::OomHooks& hooks = pool->allocator->oom_hooks;
     static_cast<void>(hooks.remove(give_idle_buffers, pool));  // no thread is in it any more
     if (const Status status = pool->buffers.close(); status != Status::ok) {
-      const std::string why = gapless::base::last_error();
-      static_cast<void>(hooks.add_giver(give_idle_buffers, pool));
-      return gapless::base::fail(status, why);
+      hooks.add_giver(give_idle_buffers, pool);
+      return status;
     }
     pool->allocator->constant_pools.fetch_sub(1, std::memory_order_relaxed);
     delete pool;

@@ -56,7 +56,8 @@ gapless_status gapless_mark_phase(gapless_allocator* allocator, int32_t device, 
 gapless_status gapless_add_oom_hook(gapless_allocator* allocator, gapless_oom_hook hook, void* user) {
   return fenced([&] {
     if (allocator == nullptr || hook == nullptr) return null_argument("allocator or hook");
-    return allocator->oom_hooks.add(hook, user);
+    allocator->oom_hooks.add(hook, user);
+    return Status::ok;
   });
 }
 

@@ -33,19 +33,18 @@ class Asking {
 
 }  // namespace
 
-Status OomHooks::add_to(std::vector<Entry>& entries, const Entry& entry) {
+void OomHooks::add_to(std::vector<Entry>& entries, const Entry& entry) {
   if (std::find(entries.begin(), entries.end(), entry) == entries.end()) entries.push_back(entry);
-  return Status::ok;
 }
 
-Status OomHooks::add(gapless_oom_hook hook, void* user) {
+void OomHooks::add(gapless_oom_hook hook, void* user) {
   const std::lock_guard guard(lock_);
-  return add_to(hooks_, Entry{hook, user});
+  add_to(hooks_, Entry{hook, user});
 }
 
-Status OomHooks::add_giver(gapless_oom_hook hook, void* user) {
+void OomHooks::add_giver(gapless_oom_hook hook, void* user) {
   const std::lock_guard guard(lock_);
-  return add_to(givers_, Entry{hook, user});
+  add_to(givers_, Entry{hook, user});
 }
 
 Status OomHooks::remove(gapless_oom_hook hook, void* user) {
@@ -87,7 +86,8 @@ gapless_oom_answer OomHooks::ask(const gapless_oom_record& record) {
   std::vector<Entry> givers, hooks;
   {
     const std::lock_guard guard(lock_);
-    givers = givers_;
+    // An injected failure is not for want of memory, and what no device holds nobody can give.
+    if (record.verdict != GAPLESS_OOM_INJECTED && record.requested_bytes <= record.driver_total_bytes) givers = givers_;
     hooks = hooks_;
   }
   bool given = false;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Who is asked before a request is given up: gapless's own parts that hold memory which nobody needs, all of them; if
-// none gave any, the hooks of gapless_add_oom_hook, in the order of setting until one says that it helped.
+// Who is asked before a request is given up: gapless's own parts that hold memory which nobody needs, all of them,
+// where memory is what is missing; if none gave any, the hooks of gapless_add_oom_hook, in the order of setting until
+// one says that it helped.
 #pragma once
 
 #include <atomic>
@@ -16,8 +17,8 @@ namespace gapless::capi {
 
 class OomHooks final : public engine::OomHook {
  public:
-  Status add(gapless_oom_hook hook, void* user);
-  Status add_giver(gapless_oom_hook hook, void* user);  // a part of gapless
+  void add(gapless_oom_hook hook, void* user);
+  void add_giver(gapless_oom_hook hook, void* user);  // a part of gapless
   // Of either kind. Returns when no thread is in a call of it any more; at once from inside a hook.
   Status remove(gapless_oom_hook hook, void* user);
   // What is learnt goes into the record. Set once, before the first request.
@@ -33,7 +34,7 @@ class OomHooks final : public engine::OomHook {
     void* user;
     friend bool operator==(const Entry&, const Entry&) = default;
   };
-  static Status add_to(std::vector<Entry>& entries, const Entry& entry);
+  static void add_to(std::vector<Entry>& entries, const Entry& entry);
 
   engine::Allocator* engine_ = nullptr;
   learn::Learner* learner_ = nullptr;

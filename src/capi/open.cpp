@@ -93,8 +93,7 @@ Status open_status(std::unique_ptr<driver::DriverOps> ops, const config::Options
     const Status guarded = guard::Guard::open(*fresh->engine, options.guard_quarantine, made);
     if (guarded != Status::ok) return guarded;
     fresh->guard = std::move(made);
-    if (const Status added = fresh->oom_hooks.add_giver(give_quarantine, fresh->guard.get()); added != Status::ok)
-      return added;
+    fresh->oom_hooks.add_giver(give_quarantine, fresh->guard.get());
   }
   enlist(fresh.get());
   *out = fresh.release();

@@ -248,6 +248,17 @@ TEST_F(ConstantBuffers, TrimmingLeavesACaptureWhole) {
   EXPECT_EQ(machine_->graph_destroy(graph), driver::Result::ok);
 }
 
+TEST_F(ConstantBuffers, AnInjectedFailureIsNotServedByIdleBuffers) {
+  make(1);
+  const gapless_lease lease = acquire(1, 4 * kMiB);
+  release(lease);
+  ASSERT_EQ(gapless_set_option(allocator, "inject_oom", "2"), GAPLESS_OK);
+  void* none = nullptr;
+  EXPECT_EQ(try_allocate(kMiB, none), GAPLESS_ERROR_OUT_OF_MEMORY);
+  EXPECT_EQ(pool_stats().bytes, 4 * kMiB) << "nor are they given up for it";
+  ASSERT_EQ(gapless_set_option(allocator, "inject_oom", "off"), GAPLESS_OK);
+}
+
 // An idle batch is no reason to fail: its buffer goes back before the hooks of the program are asked.
 TEST_F(ConstantBuffers, IdleBuffersAreGivenBackBeforeAnOutOfMemory) {
   make(1, 2);
