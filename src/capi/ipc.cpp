@@ -79,12 +79,15 @@ gapless_status gapless_ipc_import(gapless_allocator* allocator, int32_t device, 
   return on_device(allocator, device, [&](DeviceAllocator& one) -> Status {
     if (handle == nullptr || base == nullptr) return null_argument("handle or base");
     if (length != sizeof(IpcHandle)) return fail(Status::invalid_argument, "not a handle of shared memory");
+    if ((one.state().attention.load(std::memory_order_relaxed) & gapless::engine::kForked) != 0)
+      return fail(Status::unsupported, "a forked child can map no memory of other processes");
     IpcHandle given;
     std::memcpy(&given, handle, sizeof given);
     const gapless::engine::RelaxedCapture relaxed(allocator->engine->ops());
+    gapless::capi::IpcImports& imports = allocator->ipc_imports;
+    imports.sweep(allocator->engine->ops(), gapless::capi::wait_in(*allocator->engine));
     gapless::driver::Address address = 0;
-    const Status status =
-        allocator->ipc_imports.open(allocator->engine->ops(), device, one.state().info.granularity, given, address);
+    const Status status = imports.open(allocator->engine->ops(), device, one.state().info.granularity, given, address);
     if (status == Status::ok) *base = reinterpret_cast<void*>(address);
     return status;
   });

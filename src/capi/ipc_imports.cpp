@@ -15,16 +15,13 @@
 #include <utility>
 
 #include "capi/ipc_descriptors.hpp"
+#include "driver/failed.hpp"
 
 namespace gapless::capi {
 
 namespace {
 
 using driver::Result;
-
-Status driver_failure(driver::DriverOps& ops, const char* call, Result result) {
-  return base::fail_driver(call, static_cast<int>(result), ops.result_name(result));
-}
 
 class Connection {
  public:
@@ -108,7 +105,7 @@ Status IpcImports::fetch(driver::DriverOps& ops, const IpcHandle& handle, Import
     for (const int descriptor : descriptors) {
       driver::Handle one = 0;
       const Result result = ops.import_posix_fd(descriptor, one);
-      if (result != Result::ok) return driver_failure(ops, "cuMemImportFromShareableHandle", result);
+      if (result != Result::ok) return driver::failed(ops, "cuMemImportFromShareableHandle", result);
       import.handles.push_back(one);
     }
   }
@@ -121,32 +118,32 @@ Status IpcImports::map(driver::DriverOps& ops, Import& import) {
     import.reserved = 0;
     if (result == Result::out_of_memory)
       return base::fail(Status::out_of_memory, "no addresses for memory of another process");
-    return driver_failure(ops, "cuMemAddressReserve", result);
+    return driver::failed(ops, "cuMemAddressReserve", result);
   }
   for (const driver::Handle handle : import.handles) {
     const Result result = ops.map(import.reserved + import.mapped, import.granule, handle);
-    if (result != Result::ok) return driver_failure(ops, "cuMemMap", result);
+    if (result != Result::ok) return driver::failed(ops, "cuMemMap", result);
     import.mapped += import.granule;
   }
   const Result result = ops.set_access(import.reserved, import.bytes, {&import.device, 1});
-  return result == Result::ok ? Status::ok : driver_failure(ops, "cuMemSetAccess", result);
+  return result == Result::ok ? Status::ok : driver::failed(ops, "cuMemSetAccess", result);
 }
 
 // What is left of it after a failure stays in `import`, and may be undone later.
 Status IpcImports::undo(driver::DriverOps& ops, Import& import) {
   if (import.mapped > 0) {
     const Result result = ops.unmap(import.reserved, import.mapped);
-    if (result != Result::ok) return driver_failure(ops, "cuMemUnmap", result);
+    if (result != Result::ok) return driver::failed(ops, "cuMemUnmap", result);
     import.mapped = 0;
   }
   while (!import.handles.empty()) {
     const Result result = ops.release(import.handles.back());
-    if (result != Result::ok) return driver_failure(ops, "cuMemRelease", result);
+    if (result != Result::ok) return driver::failed(ops, "cuMemRelease", result);
     import.handles.pop_back();
   }
   if (import.reserved != 0) {
     const Result result = ops.address_free(import.reserved, import.bytes);
-    if (result != Result::ok) return driver_failure(ops, "cuMemAddressFree", result);
+    if (result != Result::ok) return driver::failed(ops, "cuMemAddressFree", result);
     import.reserved = 0;
   }
   return Status::ok;
@@ -160,60 +157,62 @@ Status IpcImports::open(driver::DriverOps& ops, int device, std::uint64_t granul
       handle.granule_bytes == 0 || handle.granule_bytes % granularity != 0 ||
       handle.granule_bytes > (std::uint64_t{1} << 40))
     return base::fail(Status::invalid_argument, "not a handle of shared memory for this device");
-  Import import;
+  Imports made;
+  Import& import = made.emplace(0, Import())->second;
   import.device = device;
   import.granule = handle.granule_bytes;
   Status status = fetch(ops, handle, import);
   if (status == Status::ok) status = map(ops, import);
-  if (status != Status::ok) {
-    const std::string why = base::last_error();
-    static_cast<void>(undo(ops, import));  // nothing has used it
-    return base::fail(status, why);
+  Imports::node_type node = made.extract(made.begin());
+  node.key() = import.reserved;
+  if (status == Status::ok) {
+    base = import.reserved;
+    const std::lock_guard guard(lock_);
+    imports_.insert(std::move(node));
+    return status;
   }
-  base = import.reserved;
-  const std::lock_guard guard(lock_);
-  imports_.emplace(base, std::move(import));
-  return Status::ok;
+  const std::string why = base::last_error();
+  if (undo(ops, import) != Status::ok) {  // nothing has used it
+    const std::lock_guard guard(lock_);
+    closed_.insert(std::move(node));
+  }
+  return base::fail(status, why);
 }
 
 Status IpcImports::close(driver::DriverOps& ops, const Wait& wait, driver::Address base) {
-  Import import;
+  Imports::node_type import;
   {
     const std::lock_guard guard(lock_);
-    const auto found = imports_.find(base);
-    if (found == imports_.end())
-      return base::fail(Status::unknown_pointer, "no memory of another process was mapped there");
-    import = std::move(found->second);
-    imports_.erase(found);
+    import = imports_.extract(base);
   }
+  if (import.empty()) return base::fail(Status::unknown_pointer, "no memory of another process was mapped there");
   sweep(ops, wait);
   const Status status = end(ops, wait, std::move(import));
   return status == Status::in_capture ? Status::ok : status;
 }
 
-Status IpcImports::end(driver::DriverOps& ops, const Wait& wait, Import import) {
-  Status status = wait(import.device);
-  if (status == Status::ok) status = undo(ops, import);
+Status IpcImports::end(driver::DriverOps& ops, const Wait& wait, Imports::node_type import) {
+  Status status = wait(import.mapped().device);
+  if (status == Status::ok) status = undo(ops, import.mapped());
   if (status == Status::ok) return status;
   const std::lock_guard guard(lock_);
-  closed_.push_back(std::move(import));
+  closed_.insert(std::move(import));
   return status;
 }
 
 void IpcImports::sweep(driver::DriverOps& ops, const Wait& wait) {
-  std::vector<Import> closed;
+  Imports closed;
   {
     const std::lock_guard guard(lock_);
     closed.swap(closed_);
   }
-  for (Import& one : closed) static_cast<void>(end(ops, wait, std::move(one)));
+  while (!closed.empty()) static_cast<void>(end(ops, wait, closed.extract(closed.begin())));
 }
 
 void IpcImports::close_all(driver::DriverOps& ops, const Wait& wait) {
   {
     const std::lock_guard guard(lock_);
-    for (auto& [base, one] : imports_) closed_.push_back(std::move(one));
-    imports_.clear();
+    closed_.merge(imports_);
   }
   sweep(ops, wait);
 }

@@ -22,7 +22,8 @@ class IpcImports {
   using Wait = std::function<Status(int device)>;
 
   // Asks the exporting process for the range and maps it for `device`. Errors: INVALID_ARGUMENT (not a
-  // handle, or its process is gone), NOT_FOUND (the block is dead), OUT_OF_MEMORY (addresses), DRIVER. Any thread.
+  // handle, or its process is gone), NOT_FOUND (the block is dead), OUT_OF_MEMORY (addresses), DRIVER. Any thread. What
+  // a failure leaves because the driver does not take it back is a later sweep's.
   Status open(driver::DriverOps& ops, int device, std::uint64_t granularity, const IpcHandle& handle,
               driver::Address& base);
   // Work that used it is waited for. What cannot be unmapped now, because a stream captures or the driver fails, is by
@@ -41,20 +42,23 @@ class IpcImports {
   struct Import {
     int device = 0;
     std::uint64_t granule = 0;
-    driver::Address reserved = 0;
-    std::uint64_t bytes = 0;   // reserved
-    std::uint64_t mapped = 0;  // of them, from the start
+    driver::Address reserved = 0;  // 0: nothing
+    std::uint64_t bytes = 0;       // reserved
+    std::uint64_t mapped = 0;      // of them, from the start
     std::vector<driver::Handle> handles;
   };
 
   static Status fetch(driver::DriverOps& ops, const IpcHandle& handle, Import& import);
   static Status map(driver::DriverOps& ops, Import& import);
   static Status undo(driver::DriverOps& ops, Import& import);
-  Status end(driver::DriverOps& ops, const Wait& wait, Import import);
+  // Imports go from one list to the other as nodes: what the driver holds is never lost for want of host memory. By
+  // reserved address, which those that came to none do not have.
+  using Imports = std::multimap<driver::Address, Import>;
+  Status end(driver::DriverOps& ops, const Wait& wait, Imports::node_type import);
 
   base::LeafLock lock_;
-  std::map<driver::Address, Import> imports_;
-  std::vector<Import> closed_;  // not unmapped yet
+  Imports imports_;
+  Imports closed_;  // not unmapped yet
 };
 
 // Waits in the engine's devices.

@@ -140,6 +140,8 @@ TEST(IpcDeathTest, AForkedChildSharesNothingAndKeepsNothing) {
       std::size_t length = 0;
       bool fine = gapless_ipc_export(here.allocator, block, handle.data(), handle.size(), &length, &offset) ==
                   GAPLESS_ERROR_UNSUPPORTED;
+      char* none = nullptr;
+      fine = fine && there.import(handle, none) == GAPLESS_ERROR_UNSUPPORTED;
       fine = fine && gapless_ipc_close(there.allocator, base) == GAPLESS_ERROR_UNKNOWN_POINTER;
       fine = fine && there.faults->memory_calls() == calls;
       char asked = fine ? 'y' : 'n';

@@ -122,7 +122,23 @@ TEST_F(IpcTest, TheProcessThatSharedItMayMapItToo) {
   here.free(block);
 }
 
-// Waiting for the device would break the capture, so the mapping stays until a trim finds none.
+TEST_F(IpcTest, AGranuleStaysPinnedWhileAnotherBlockOfItIsShared) {
+  void* const first = here.allocate(100'000);
+  void* const second = here.allocate(100'000);
+  ASSERT_EQ(here.share(first, handle, offset), GAPLESS_OK);
+  ASSERT_EQ(here.share(second, handle, offset), GAPLESS_OK);
+  EXPECT_EQ(here.pinned(), static_cast<std::int64_t>(2 * kMiB));
+  here.free(first);
+  here.trim();
+  EXPECT_EQ(here.pinned(), static_cast<std::int64_t>(2 * kMiB));
+  ASSERT_EQ(there.import(handle, base), GAPLESS_OK) << gapless_last_error();
+  EXPECT_EQ(gapless_ipc_close(there.allocator, base), GAPLESS_OK);
+  here.free(second);
+  here.trim();
+  EXPECT_EQ(here.pinned(), 0);
+}
+
+// Waiting for the device would break the capture, so the mapping stays until the next import, close or trim finds none.
 TEST_F(IpcTest, ClosedWhileAStreamCaptures) {
   void* const block = here.allocate(9 * kMiB);
   ASSERT_EQ(here.share(block, handle, offset), GAPLESS_OK);
@@ -137,8 +153,11 @@ TEST_F(IpcTest, ClosedWhileAStreamCaptures) {
   EXPECT_NE(there.bytes_of(base, 1), nullptr);
   driver::sim::Graph graph = nullptr;
   EXPECT_EQ(there.machine->end_capture(0, stream, graph), driver::Result::ok) << "the capture is whole";
-  there.trim();
-  EXPECT_EQ(there.bytes_of(base, 1), nullptr);
+  const std::uint64_t unmapped = there.faults->calls(driver::Call::unmap);
+  char* next = nullptr;
+  ASSERT_EQ(there.import(handle, next), GAPLESS_OK);
+  EXPECT_EQ(there.faults->calls(driver::Call::unmap), unmapped + 1) << "gone when the next one is received";
+  EXPECT_EQ(gapless_ipc_close(there.allocator, next), GAPLESS_OK);
   EXPECT_EQ(there.machine->graph_destroy(graph), driver::Result::ok);
   there.free(captured);
   here.free(block);
@@ -177,6 +196,25 @@ TEST_F(IpcTest, EveryCallOfAnImportMayFail) {
     ASSERT_EQ(there.import(handle, base), GAPLESS_OK);
   }
   EXPECT_EQ(gapless_ipc_close(there.allocator, base), GAPLESS_OK);
+  here.free(block);
+}
+
+TEST_F(IpcTest, WhatAFailedImportCouldNotGiveBackIsGivenBackLater) {
+  void* const block = here.allocate(5 * kMiB);
+  ASSERT_EQ(here.share(block, handle, offset), GAPLESS_OK);
+  there.free(there.allocate(1));  // brings its device up
+  there.trim();
+  for (const driver::Call call : {driver::Call::map, driver::Call::release}) {
+    driver::FaultDriver::Rule rule;
+    rule.call = call;
+    rule.error = driver::Result::unknown;
+    there.faults->add(rule);
+  }
+  const std::uint64_t freed = there.faults->calls(driver::Call::address_free);
+  EXPECT_EQ(there.import(handle, base), GAPLESS_ERROR_DRIVER);
+  EXPECT_EQ(there.faults->calls(driver::Call::address_free), freed);
+  there.trim();
+  EXPECT_EQ(there.faults->calls(driver::Call::address_free), freed + 1);
   here.free(block);
 }
 
