@@ -406,8 +406,10 @@ GAPLESS_EXPORT gapless_status gapless_pad_reserve(gapless_constant_pool* pool, c
  * Behind each block lies a red zone of 512 to 1023 bytes, which begins at the first byte that was not asked for; freed memory is
  * filled with a pattern and kept back (option guard_quarantine) before it is used again. Both are looked at when the memory is let
  * go, and by gapless_check_guards. What is kept back counts as live, and statistics, events and snapshots show blocks with their
- * red zones. It is given back before a request is given up, by gapless_trim and at gapless_close. Blocks that are allocated or
- * freed on a stream that captures, or on the per-thread default stream, are not guarded, nor are constant buffers. */
+ * red zones. It is given back before a request is given up, by gapless_trim, when a pool is released, asked for its live
+ * blocks, checkpointed or restored, and at gapless_close. Blocks that are allocated or freed on a stream that captures, or on the
+ * per-thread default stream, are not guarded, nor are constant buffers, nor what a restored pool holds from then on until it is
+ * allocated anew. */
 typedef enum gapless_guard_kind {
   GAPLESS_GUARD_RED_ZONE = 0, /* written behind its end (or before the block behind it) */
   GAPLESS_GUARD_FREED = 1     /* written after its free, or before it by a stream that was not recorded on it */
@@ -442,8 +444,11 @@ typedef struct gapless_guard_finding {
 typedef void (*gapless_guard_hook)(void* user, const gapless_guard_finding* finding);
 /* NULL: findings go to standard error as text, at most 32 of them. Errors: UNSUPPORTED (opened without the option guard). */
 GAPLESS_EXPORT gapless_status gapless_set_guard_hook(gapless_allocator* allocator, gapless_guard_hook hook, void* user);
-/* Looks at the red zones of all blocks of the device and at all freed memory that is kept back; waits for their streams. *found:
- * findings since the allocator was opened; may be NULL. Errors: UNSUPPORTED. */
+/* Waits for the device (while a stream captures: only for the streams of what is looked at), then looks at the red zones of all
+ * blocks of the device and at all freed memory that is kept back. Not at what lies on a stream that captures or has ended, or is
+ * another thread's own default stream. *found: findings since the allocator was opened; may be NULL. Errors: UNSUPPORTED; where
+ * something could not be looked at, DRIVER (a kernel has failed, for instance), OUT_OF_MEMORY, BUSY (another thread restores a
+ * pool). */
 GAPLESS_EXPORT gapless_status gapless_check_guards(gapless_allocator* allocator, int32_t device, uint64_t* found);
 
 /* ------------------------------------------------------------------ events and history */
@@ -615,12 +620,21 @@ GAPLESS_EXPORT gapless_status gapless_forecast_step(gapless_allocator* allocator
 /* Makes memory of `device` accessible from `peer`, what is mapped now and later. */
 GAPLESS_EXPORT gapless_status gapless_enable_peer(gapless_allocator* allocator, int32_t device, int32_t peer);
 
-/* A handle (72 bytes, a secret) by which a process of the same user maps the granules of the block at `pointer`, pinned while it lives;
- * `offset`: of the pointer in them. At most `capacity` bytes, *length of them written. Close waits for the device (in a capture: later). */
+/* Makes a handle by which processes of the same user map the memory of the live block that `pointer` lies in: 72 bytes, a secret,
+ * the same for each pointer into a block. At most `capacity` bytes are written to `handle`, *length says how many; *offset: from
+ * where an import begins to `pointer`. The block's granules stay where they are while it lives. A thread of this process hands
+ * them out, from the first export on. Any thread. Errors: INVALID_ARGUMENT (capacity), UNKNOWN_POINTER, UNSUPPORTED (memory of a
+ * pool's segment source, a device without shareable handles, a forked child), INTERNAL (no socket, no thread). */
 GAPLESS_EXPORT gapless_status gapless_ipc_export(gapless_allocator* allocator, void* pointer, void* handle, size_t capacity,
                                                  size_t* length, size_t* offset);
+/* Maps what a handle stands for, for `device`, at *base; each call anew. The process that exported it must be alive, and the block
+ * too; afterwards the memory lasts until it is closed here, whatever becomes of them. The order of work is the program's to see to.
+ * Any thread. Errors: INVALID_ARGUMENT (not a handle, or its process is gone), NOT_FOUND (the block is dead), OUT_OF_MEMORY (no
+ * addresses), UNSUPPORTED (a forked child), DRIVER. */
 GAPLESS_EXPORT gapless_status gapless_ipc_import(gapless_allocator* allocator, int32_t device, const void* handle, size_t length,
                                                  void** base);
+/* Ends an import, by its *base; `base` is then nobody's. Waits for the device and unmaps it; while a stream captures that is put
+ * off to a later import, close or trim. Any thread. Errors: UNKNOWN_POINTER, DRIVER (it is tried again likewise). */
 GAPLESS_EXPORT gapless_status gapless_ipc_close(gapless_allocator* allocator, void* base);
 
 /* ------------------------------------------------------------------ options */

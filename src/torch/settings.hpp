@@ -24,7 +24,8 @@ void warn_of_settings(gapless_allocator* core);
 
 /// From now on a string that the program sets at run time (torch._C._accelerator_setAllocatorSettings and its older
 /// names) reaches `core` too. PyTorch tells its allocators nothing: native reads the parsed values at each request, so
-/// this puts itself behind PyTorch's own parser. `core` must never be closed.
+/// this puts itself behind PyTorch's own parser. From PyTorch 2.11 on; before that nothing. `core` must never be
+/// closed.
 void follow_settings(gapless_allocator* core);
 
 }  // namespace gapless::torch
