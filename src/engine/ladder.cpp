@@ -86,8 +86,7 @@ Status Ladder::climb_from(const Request& request, BackedHeap& heap, heap::BlockI
   const std::optional<Moment> moment = moment_of(request, heap, block);
   const unsigned met = moment ? recurring_.times(*moment) : 0;
   if (met > 0) recurring_.came_back();
-  // Once the loop is known to come round, a new miss is one that will come back too.
-  if (moment && (met > 0 || recurring_.comes_round()) && step_aside(request, heap, block, out)) return Status::ok;
+  if (should_step_aside(heap, moment.has_value()) && step_aside(request, heap, block, out)) return Status::ok;
   const Persistence persistence{met, met >= policy::kSettlingPatience ? policy::kSettlingSlack : 0};
   switch (back_or_take_back(request, home, heap, block, capturing, out, persistence)) {
     case Step::done:

@@ -66,16 +66,23 @@ std::vector<Place> places_for(const heap::Heap& heap, Units size) {
 Place backed_place(const BackedHeap& heap, Units size) {
   Place best{Units(), 0, heap::kNoBlock};
   Units best_size(~0u);
-  for_each_free(heap.heap, heap::Bins::bin_of(size), [&](heap::BlockId id) {
-    const heap::Block& block = heap.heap.pool()[id];
-    if (block.size < size || !(block.size < best_size)) return;
-    for (const Units offset : {block.offset, block.offset + block.size - size}) {
-      if (!heap.slots.backed(offset, size)) continue;
-      best = {offset, 0, id};
-      best_size = block.size;
-      return;
+  const heap::Bins& bins = heap.heap.bins();
+  std::size_t left = kMostHoles;
+  // Bins ascend by size: the first that has such a place has the smallest block of all.
+  for (std::uint32_t bin = bins.next(heap::Bins::bin_of(size)); bin != heap::Bins::kNone; bin = bins.next(bin + 1)) {
+    for (heap::BlockId id = bins.head(bin); id != heap::kNoBlock && left > 0;
+         id = heap.heap.pool()[id].bin_next, left--) {
+      const heap::Block& block = heap.heap.pool()[id];
+      if (block.size < size || !(block.size < best_size)) continue;
+      for (const Units offset : {block.offset, block.offset + block.size - size}) {
+        if (!heap.slots.backed(offset, size)) continue;
+        best = {offset, 0, id};
+        best_size = block.size;
+        break;
+      }
     }
-  });
+    if (best.free_block != heap::kNoBlock || left == 0) break;
+  }
   return best;
 }
 

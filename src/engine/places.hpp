@@ -22,7 +22,8 @@ inline constexpr std::size_t kMostPlaces = 256;
 std::vector<Place> places_for(const heap::Heap& heap, Units size);
 
 // The front or the high end of the smallest free block where a block would lie on backed slots alone; kNoBlock: there
-// is none. Under the fast lock.
+// is none among the first kMostHoles that might. Under the fast lock.
+inline constexpr std::size_t kMostHoles = 1024;
 Place backed_place(const BackedHeap& heap, Units size);
 
 // Takes it, if it is still free: live, not counted. Under the fast lock.

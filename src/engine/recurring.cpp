@@ -27,9 +27,17 @@ std::optional<Moment> Ladder::moment_of(const Request& request, BackedHeap& heap
   return Moment{live, request.size, offset};
 }
 
-// A miss that was met before at the same moment of a repeating loop: the block goes to a free place that is wholly
-// backed, if there is one, and the layout changes there for good. Elsewhere the place that the sequence of requests
-// gives is the better one (docs/adr/0002), so a miss for the first time stays where it is.
+// Elsewhere the place that the sequence of requests gives is the better one (docs/adr/0002), so in general a miss stays
+// where it is. Once one was met that was met before, a loop comes round, and every miss that moves granules (`moves`)
+// is one that will come back, unless the layout changes for good. Small blocks leave such a place at once: a granule
+// that theirs take from the large ones is missed there, and what they gain by a settled layout of their own is little.
+bool Ladder::should_step_aside(const BackedHeap& heap, bool moves) const {
+  if (heap.size_class() == heap::SizeClass::small) return state_.options.step_aside && heap.pool == nullptr;
+  return moves && recurring_.comes_round();
+}
+
+// The block goes to a free place that is wholly backed, if there is one: no driver call, and another layout from here
+// on.
 bool Ladder::step_aside(const Request& request, BackedHeap& heap, heap::BlockId id, Granted& out) {
   const std::lock_guard guard(state_.fast);
   const Place place = backed_place(heap, request.size);

@@ -31,12 +31,11 @@ class RecurringMisses {
     const std::uint64_t before = times(moment);
     kept_[key >> (64 - kBits)] = (key & ~kCount) | (before < kCount ? before + 1 : before);
   }
-  // A miss was met that was met before. After a few of these the program is one whose steps are alike.
-  void came_back() { comebacks_ += comebacks_ < kComebacksOfALoop ? 1 : 0; }
-  bool comes_round() const { return comebacks_ == kComebacksOfALoop; }
+  // A miss was met that was met before: the program is one whose steps are alike.
+  void came_back() { comes_round_ = true; }
+  bool comes_round() const { return comes_round_; }
 
  private:
-  static constexpr unsigned kComebacksOfALoop = 4;
   // A step that converges has tens of misses, one that never will has thousands, which forget one another here.
   static constexpr unsigned kBits = 12;
   static constexpr std::uint64_t kCount = 255;  // an entry's low bits
@@ -52,7 +51,7 @@ class RecurringMisses {
   }
 
   std::array<std::uint64_t, std::size_t{1} << kBits> kept_{};
-  unsigned comebacks_ = 0;
+  bool comes_round_ = false;
 };
 
 }  // namespace gapless::engine

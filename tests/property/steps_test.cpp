@@ -84,16 +84,22 @@ class Loop {
   std::uint32_t steps_ = 0;
 };
 
-Model arbitrary_model(std::int32_t stream) {
-  const auto sizes = [](std::size_t count) {
-    return *rc::gen::container<std::vector<std::uint64_t>>(count, rc::gen::inRange<std::uint64_t>(1, 12000));
+// Small blocks, up to 1 MiB, have heaps of their own and rules of their own for a place that is not backed.
+enum class Sizes { any, mostly_small };
+
+Model arbitrary_model(std::int32_t stream, Sizes which) {
+  const auto sizes = [which](std::size_t count) {
+    const auto any = rc::gen::inRange<std::uint64_t>(1, 12000);
+    const auto small = rc::gen::inRange<std::uint64_t>(1, 1025);
+    return *rc::gen::container<std::vector<std::uint64_t>>(
+        count, which == Sizes::any ? any : rc::gen::weightedOneOf<std::uint64_t>({{4, small}, {1, any}}));
   };
   return {sizes(*rc::gen::inRange<std::size_t>(2, 10)), sizes(3), stream};
 }
 
-void check_loop(const char* options, Completion completion, bool two_models, bool guests) {
-  const Model first = arbitrary_model(0);
-  const Model second = two_models ? arbitrary_model(1) : first;
+void check_loop(const char* options, Completion completion, bool two_models, bool guests, Sizes sizes = Sizes::any) {
+  const Model first = arbitrary_model(0, sizes);
+  const Model second = two_models ? arbitrary_model(1, sizes) : first;
   Loop loop;
   const auto steps = *rc::gen::inRange<int>(6, 14);
   for (int i = 0; i < steps; ++i) {
@@ -125,6 +131,9 @@ TEST(Steps, TwoModelsTakeTurns) {
 }
 TEST(Steps, TwoModelsOverStreamsThatRunBehind) {
   EXPECT_TRUE(rc::check([] { check_loop("slack:1.0", Completion::random, true, true); }));
+}
+TEST(Steps, SmallBlocksOfTwoModels) {
+  EXPECT_TRUE(rc::check([] { check_loop("slack:1.0", Completion::random, true, true, Sizes::mostly_small); }));
 }
 TEST(Steps, StreamsThatShareAHeap) {
   EXPECT_TRUE(rc::check([] { check_loop("slack:1.0,stream_sharing:on", Completion::random, true, true); }));

@@ -25,6 +25,49 @@ TEST_F(LadderTest, IdleGranulesMoveAndComeHomeForNothing) {
   free(again);
 }
 
+// Ten small blocks of 1 MiB, two a granule. The first two are freed and a large block takes their granule; then four
+// more are freed. The next small block would go to the first hole, the smaller one, which is not backed any more.
+class SmallHoles : public LadderTest {
+ protected:
+  void* fill(const config::Options& options) {
+    open(64 * kMiB, options);
+    for (int i = 0; i < 10; i++) small_.push_back(allocate(kMiB));
+    free(small_[0]);
+    free(small_[1]);
+    large_ = allocate(2 * kMiB);
+    EXPECT_EQ(stats().moves, 1);
+    for (std::size_t i = 4; i < 8; i++) free(small_[i]);
+    calls_ = faults_->memory_calls();
+    return allocate(kMiB);
+  }
+  void empty(void* last) {
+    free(last);
+    free(large_);
+    for (const unsigned i : {2U, 3U, 8U, 9U}) free(small_[i]);
+    validate();
+  }
+  std::vector<void*> small_;
+  void* large_ = nullptr;
+  std::uint64_t calls_ = 0;
+};
+
+TEST_F(SmallHoles, ASmallBlockLeavesAPlaceThatIsNotBacked) {
+  void* const last = fill({});
+  EXPECT_EQ(last, small_[4]);
+  EXPECT_EQ(faults_->memory_calls(), calls_);
+  EXPECT_EQ(stats().moves, 1);
+  empty(last);
+}
+
+TEST_F(SmallHoles, WithoutSteppingAsideItMovesAGranule) {
+  config::Options options;
+  options.step_aside = false;
+  void* const last = fill(options);
+  EXPECT_EQ(last, small_[0]);
+  EXPECT_GT(faults_->memory_calls(), calls_);
+  empty(last);
+}
+
 TEST_F(LadderTest, PhysicalMemoryStaysWithinTheSlackOfThePeak) {
   open();
   std::vector<void*> blocks;
