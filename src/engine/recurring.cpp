@@ -27,13 +27,12 @@ std::optional<Moment> Ladder::moment_of(const Request& request, BackedHeap& heap
   return Moment{live, request.size, offset};
 }
 
-// Elsewhere the place that the sequence of requests gives is the better one (docs/adr/0002), so in general a miss stays
-// where it is. Once one was met that was met before, a loop comes round, and every miss that moves granules (`moves`)
-// is one that will come back, unless the layout changes for good. Small blocks leave such a place at once: a granule
+// `moves`: a miss that would move granules, in this step and in the next ones. Elsewhere the place that the sequence of
+// requests gives is the better one (docs/adr/0002). Small blocks leave a place that is not backed at once: a granule
 // that theirs take from the large ones is missed there, and what they gain by a settled layout of their own is little.
 bool Ladder::should_step_aside(const BackedHeap& heap, bool moves) const {
   if (heap.size_class() == heap::SizeClass::small) return state_.options.step_aside && heap.pool == nullptr;
-  return moves && recurring_.comes_round();
+  return moves;
 }
 
 // The block goes to a free place that is wholly backed, if there is one: no driver call, and another layout from here
