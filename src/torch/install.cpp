@@ -12,6 +12,9 @@ namespace gapless::torch {
 
 namespace {
 
+// Of the registry that torch.accelerator reads: native's is 0 in some minors and 1 in others, and less is ignored.
+constexpr uint8_t kPriority = 255;
+
 std::mutex& install_mutex() {
   static std::mutex* const mutex = new std::mutex;
   return *mutex;
@@ -60,8 +63,8 @@ InstallResult install() {
   announce_own_keys();
   TorchAllocator& allocator = TorchAllocator::create(current);
   if (!change_current_allocator(&allocator)) cca::allocator.store(&allocator);
-  // torch.accelerator reads the registry, not the variable; native registered itself with priority 0.
-  c10::SetAllocator(c10::DeviceType::CUDA, &allocator, 0);
+  // torch.accelerator reads the registry, not the variable.
+  c10::SetAllocator(c10::DeviceType::CUDA, &allocator, kPriority);
   return InstallResult::kInstalled;
 }
 
@@ -75,13 +78,13 @@ void replace_pluggable() {
   TorchAllocator& allocator = TorchAllocator::create(registered);
   if (!pluggable || allocator.handed_back()) return;
   cca::allocator.store(&allocator);
-  c10::SetAllocator(c10::DeviceType::CUDA, &allocator, 0);
+  c10::SetAllocator(c10::DeviceType::CUDA, &allocator, kPriority);
 }
 
 void put_back(cca::CUDAAllocator* previous) {
   if (previous == nullptr) return;
   if (cca::allocator.load() == TorchAllocator::existing()) cca::allocator.store(previous);
-  c10::SetAllocator(c10::DeviceType::CUDA, previous, 0);
+  c10::SetAllocator(c10::DeviceType::CUDA, previous, kPriority);
 }
 
 void warn_not_installed(const std::string& why) {

@@ -58,6 +58,7 @@ std::vector<Scenario> mapping_scenarios();
 std::vector<Scenario> stream_scenarios();
 std::vector<Scenario> capture_scenarios();
 std::vector<Scenario> fault_scenarios();
+std::vector<Scenario> sharing_scenarios();
 
 CUmemAllocationProp device_memory(bool exportable = false);
 

@@ -225,6 +225,100 @@ void replay(Run& run) {
   run("cuMemUnmap", run.cuda.cuMemUnmap(base, run.granule));
 }
 
+// What the next node of a stream would depend on.
+std::vector<CUgraphNode> next(Run& run, const char* where, CUstream stream, CUgraph* graph = nullptr) {
+  CUstreamCaptureStatus status{};
+  const CUgraphNode* first = nullptr;
+  std::size_t count = 0;
+  run(where, run.cuda.cuStreamGetCaptureInfo(stream, &status, nullptr, graph, &first, nullptr, &count));
+  run.saw("dependencies", count);
+  return {first, first + count};
+}
+
+void kind(Run& run, CUgraphNode node) {
+  CUgraphNodeType type{};
+  run("cuGraphNodeGetType", run.cuda.cuGraphNodeGetType(node, &type));
+  run.saw("type", static_cast<std::uint64_t>(type));
+}
+
+void nodes(Run& run) {
+  const CUdeviceptr base = run.mapped();
+  const CUstream origin = run.stream();
+  const CUstream side = run.stream();
+  const CUevent event = run.event();
+  begin(run, origin);
+  CUgraph promised = nullptr;
+  (void)next(run, "cuStreamGetCaptureInfo at the start", origin, &promised);
+  run("cuMemsetD8Async", run.cuda.cuMemsetD8Async(base, 1, 512, origin));
+  const auto first = next(run, "cuStreamGetCaptureInfo after a fill", origin);
+  kind(run, first.at(0));
+  run("cuEventRecord", run.cuda.cuEventRecord(event, origin));
+  run.saw("a record is no node", next(run, "cuStreamGetCaptureInfo after a record", origin) == first);
+  run("cuStreamWaitEvent", run.cuda.cuStreamWaitEvent(side, event, 0));
+  run.saw("a stream that joins depends on the same", next(run, "cuStreamGetCaptureInfo of a side", side) == first);
+  run("cuMemsetD8Async", run.cuda.cuMemsetD8Async(base + 512, 1, 512, side));
+  run("cuMemsetD8Async", run.cuda.cuMemsetD8Async(base + 1024, 1, 512, origin));
+  run("cuEventRecord", run.cuda.cuEventRecord(event, side));
+  run("cuStreamWaitEvent", run.cuda.cuStreamWaitEvent(origin, event, 0));
+  (void)next(run, "cuStreamGetCaptureInfo after the join", origin);
+  std::size_t so_far = 0;
+  run("cuGraphGetNodes of a capture under way", run.cuda.cuGraphGetNodes(promised, nullptr, &so_far));
+  run.saw("nodes", so_far);
+  run("cuMemcpyDtoDAsync", run.cuda.cuMemcpyDtoDAsync(base + 2048, base, 512, origin));
+  const auto last = next(run, "cuStreamGetCaptureInfo after a copy", origin);
+  kind(run, last.at(0));
+  CUgraph graph = nullptr;
+  run("cuStreamEndCapture", run.cuda.cuStreamEndCapture(origin, &graph));
+  run.saw("the graph that was promised", graph == promised);
+
+  CUgraphNode found[8];
+  std::size_t count = 8;
+  run("cuGraphGetNodes", run.cuda.cuGraphGetNodes(graph, found, &count));
+  run.saw("nodes", count);
+  run.saw("null in what is left", found[count] == nullptr && found[7] == nullptr);
+  count = 1;
+  run("cuGraphGetNodes with room for one", run.cuda.cuGraphGetNodes(graph, found, &count));
+  run.saw("nodes", count);
+  count = 8;
+  run("cuGraphGetRootNodes", run.cuda.cuGraphGetRootNodes(graph, found, &count));
+  run.saw("roots", count);
+  run.saw("the first node", count == 1 && found[0] == first[0]);
+  run("cuGraphGetEdges", run.cuda.cuGraphGetEdges(graph, nullptr, nullptr, nullptr, &count));
+  run.saw("edges", count);
+  CUgraphEdgeData data[8];
+  count = 8;
+  run("cuGraphNodeGetDependencies", run.cuda.cuGraphNodeGetDependencies(last[0], found, data, &count));
+  run.saw("dependencies", count);
+  run.saw("of no special kind", data[0].type);
+  count = 8;
+  run("cuGraphNodeGetDependentNodes", run.cuda.cuGraphNodeGetDependentNodes(first[0], found, nullptr, &count));
+  run.saw("dependents", count);
+  run("cuGraphNodeGetDependencies of a root", run.cuda.cuGraphNodeGetDependencies(first[0], nullptr, nullptr, &count));
+  run.saw("dependencies", count);
+  run("cuGraphDestroy", run.cuda.cuGraphDestroy(graph));
+  run("cuMemUnmap", run.cuda.cuMemUnmap(base, run.granule));
+}
+
+void child_graph(Run& run) {
+  const CUdeviceptr base = run.mapped();
+  const CUstream stream = run.stream();
+  begin(run, stream);
+  run("cuMemsetD8Async", run.cuda.cuMemsetD8Async(base, 1, 512, stream));
+  run("cuMemsetD8Async", run.cuda.cuMemsetD8Async(base + 512, 1, 512, stream));
+  CUgraph inner = nullptr;
+  CUgraphExec exec = nullptr;
+  run("cuStreamEndCapture", run.cuda.cuStreamEndCapture(stream, &inner));
+  run("cuGraphInstantiateWithFlags", run.cuda.cuGraphInstantiateWithFlags(&exec, inner, 0));
+  begin(run, stream);
+  run("cuGraphLaunch in a capture", run.cuda.cuGraphLaunch(exec, stream));
+  const auto child = next(run, "cuStreamGetCaptureInfo after it", stream);
+  kind(run, child.at(0));
+  end(run, stream);
+  run("cuGraphExecDestroy", run.cuda.cuGraphExecDestroy(exec));
+  run("cuGraphDestroy", run.cuda.cuGraphDestroy(inner));
+  run("cuMemUnmap", run.cuda.cuMemUnmap(base, run.granule));
+}
+
 }  // namespace
 
 std::vector<Scenario> capture_scenarios() {
@@ -251,6 +345,8 @@ std::vector<Scenario> capture_scenarios() {
       {"CAP-7 kept", [](Run& run) { unjoined(run, true); }, true},
       {"memory calls in a capture", memory_in_a_capture, true},
       {"a graph replayed", replay},
+      {"the nodes of a capture", nodes, true},
+      {"a graph launched in a capture", child_graph, true},
   };
 }
 

@@ -22,8 +22,8 @@ constexpr unsigned kPatienceSeconds = 30;
 
 std::vector<Scenario> all_scenarios() {
   std::vector<Scenario> all;
-  for (const auto& some :
-       {memory_scenarios(), mapping_scenarios(), stream_scenarios(), capture_scenarios(), fault_scenarios()})
+  for (const auto& some : {memory_scenarios(), mapping_scenarios(), sharing_scenarios(), stream_scenarios(),
+                           capture_scenarios(), fault_scenarios()})
     all.insert(all.end(), some.begin(), some.end());
   return all;
 }

@@ -23,8 +23,10 @@ namespace gapless::gpu {
   X(cuStreamWaitEvent) X(cuEventCreate) X(cuEventDestroy) X(cuEventRecord) X(cuEventQuery) X(cuEventSynchronize) \
   X(cuEventElapsedTime) X(cuStreamBeginCapture) X(cuStreamEndCapture) X(cuStreamIsCapturing) \
   X(cuThreadExchangeStreamCaptureMode) X(cuGraphInstantiateWithFlags) X(cuGraphLaunch) X(cuGraphDestroy) \
-  X(cuGraphExecDestroy) X(cuGraphGetNodes) X(cuModuleLoadData) X(cuModuleGetFunction) X(cuLaunchKernel) \
-  X(cuLaunchKernelEx)
+  X(cuGraphExecDestroy) X(cuGraphGetNodes) X(cuGraphGetRootNodes) X(cuGraphGetEdges) X(cuGraphNodeGetType) \
+  X(cuGraphNodeGetDependencies) X(cuGraphNodeGetDependentNodes) X(cuStreamGetCaptureInfo) X(cuIpcGetMemHandle) \
+  X(cuIpcOpenMemHandle) X(cuIpcCloseMemHandle) X(cuIpcGetEventHandle) X(cuModuleLoadData) X(cuModuleGetFunction) \
+  X(cuLaunchKernel) X(cuLaunchKernelEx)
 // clang-format on
 
 // Macros of cuda.h rename some functions to the versioned ones: the argument is expanded first, here and in every use.

@@ -2,6 +2,7 @@
 #include "driver/sim/capture.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace gapless::driver::sim {
@@ -24,9 +25,16 @@ std::uint32_t Capture::branch_of(std::uint32_t stream) {
 void Capture::add(GraphNode node) {
   Branch& branch = branches_[node.branch];
   if (node.kind != GraphNode::Kind::record) branch.known.set(node.branch, ++branch.nodes);
-  if (node.kind == GraphNode::Kind::work) ++graph_.work_nodes;
   if (node.body || !node.accesses.empty() || node.branch != 0) graph_.opaque = false;
   graph_.nodes.push_back(std::move(node));
+}
+
+// The branch's next node depends on this one alone: what came before comes before it through this one.
+void Capture::show(std::uint32_t branch, NodeKind kind, const char* name) {
+  std::vector<std::uint32_t>& ends = branches_[branch].ends;
+  const auto place = static_cast<std::uint32_t>(graph_.shown.size());
+  graph_.shown.push_back({kind, name, std::move(ends)});
+  ends.assign(1, place);
 }
 
 void Capture::work(std::uint32_t stream, int device, const Operation& operation) {
@@ -37,6 +45,7 @@ void Capture::work(std::uint32_t stream, int device, const Operation& operation)
   node.accesses.assign(operation.accesses.begin(), operation.accesses.end());
   node.body = operation.body;
   node.host_function = operation.host_function;
+  show(node.branch, operation.kind, operation.name);
   add(std::move(node));
 }
 
@@ -55,7 +64,7 @@ std::uint32_t Capture::record_on(std::uint32_t branch) {
   node.token = static_cast<std::uint32_t>(tokens_.size());
   node.name = "event record";
   const std::uint32_t token = node.token;
-  tokens_.push_back(branches_[branch].known);
+  tokens_.push_back({branches_[branch].known, branches_[branch].ends});
   add(std::move(node));
   return token;
 }
@@ -66,12 +75,18 @@ void Capture::wait_on(std::uint32_t branch, std::uint32_t token) {
   node.branch = branch;
   node.token = token;
   node.name = "event wait";
-  branches_[branch].known.join(tokens_[token]);
+  branches_[branch].known.join(tokens_[token].known);
+  const std::vector<std::uint32_t> own = std::move(branches_[branch].ends);
+  const std::vector<std::uint32_t>& other = tokens_[token].ends;
+  branches_[branch].ends.clear();
+  std::set_union(own.begin(), own.end(), other.begin(), other.end(), std::back_inserter(branches_[branch].ends));
   add(std::move(node));
 }
 
 void Capture::append(std::uint32_t stream, const GraphState& graph) {
   std::vector<std::uint32_t> branches{branch_of(stream)};
+  show(branches[0], NodeKind::child_graph, "graph launch");
+  const std::vector<std::uint32_t> child = branches_[branches[0]].ends;
   while (branches.size() < graph.branches) branches.push_back(add_branch());
   if (graph.branches > 1) {
     const std::uint32_t start = record_on(branches[0]);
@@ -95,6 +110,7 @@ void Capture::append(std::uint32_t stream, const GraphState& graph) {
     }
   }
   for (std::size_t i = 1; i < branches.size(); ++i) wait_on(branches[0], record_on(branches[i]));
+  branches_[branches[0]].ends = child;
 }
 
 bool Capture::joined() const {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A stream capture while it is recorded, and the graph that it becomes. A graph is the list of calls in the order they
 // were captured; a launch submits them again, branch 0 on the launching stream, every other branch on a stream of its
-// own, so that schedules and races inside a graph are those of the streams that were captured.
+// own, so that schedules and races inside a graph are those of the streams that were captured. What a program sees of
+// it is the graph's nodes: the work, each with the nodes that it depends on; records and waits are edges.
 #pragma once
 
 #include <cstdint>
@@ -26,13 +27,32 @@ struct GraphNode {
   bool host_function = false;
 };
 
+// A node as the program sees it.
+struct ShownNode {
+  NodeKind kind = NodeKind::kernel;
+  const char* name = "";
+  std::vector<std::uint32_t> dependencies;  // places in GraphState::shown, ascending
+};
+
 struct GraphState {
   int device = 0;
   std::vector<GraphNode> nodes;
+  std::vector<ShownNode> shown;
   std::uint32_t branches = 1;
   std::uint32_t tokens = 0;
-  std::size_t work_nodes = 0;
   bool opaque = true;  // one branch, and no node has a body or a known access: a launch is one operation
+};
+
+// What a graph's handle names: the graph, or the capture that it comes from while that is under way.
+struct GraphEntry {
+  std::shared_ptr<const GraphState> graph;
+  std::uint64_t capture = 0;
+  std::vector<std::uint64_t> nodes;  // handles of the shown nodes, as far as somebody asked
+};
+
+struct NodeEntry {
+  std::uint64_t graph = 0;  // its handle
+  std::uint32_t place = 0;  // in GraphState::shown
 };
 
 struct GraphExecState {
@@ -62,10 +82,15 @@ class Capture {
   // `stream` may be new: it joins the capture.
   void wait(std::uint32_t stream, std::uint32_t token);
   // A launch inside a capture: the graph's nodes after what `stream` holds and before what it gets, its further
-  // branches as branches of nobody's stream.
+  // branches as branches of nobody's stream. Shown as one node.
   void append(std::uint32_t stream, const GraphState& graph);
   bool joined() const;  // everything is ordered before the origin's end
   GraphState finish();
+  const GraphState& so_far() const { return graph_; }
+  // What the stream's next node will depend on: places in GraphState::shown, ascending.
+  const std::vector<std::uint32_t>& ends(std::uint32_t stream) { return branches_[branch_of(stream)].ends; }
+  // Their handles, kept for whoever asked until somebody asks again.
+  std::vector<GraphNodeHandle>& asked(std::uint32_t stream) { return branches_[branch_of(stream)].asked; }
 
   // Of the graph that this becomes: made when it is asked for, at the end otherwise (0 until then).
   std::uint64_t graph_handle = 0;
@@ -74,11 +99,19 @@ class Capture {
   struct Branch {
     std::uint64_t nodes = 0;
     Clock known;  // over branches: nodes of each that are ordered before the branch's next node
+    std::vector<std::uint32_t> ends;
+    std::vector<GraphNodeHandle> asked;
+  };
+  // A record of an event.
+  struct Token {
+    Clock known;
+    std::vector<std::uint32_t> ends;
   };
 
   std::uint32_t branch_of(std::uint32_t stream);
   std::uint32_t add_branch();
   void add(GraphNode node);
+  void show(std::uint32_t branch, NodeKind kind, const char* name);
   std::uint32_t record_on(std::uint32_t branch);
   void wait_on(std::uint32_t branch, std::uint32_t token);
 
@@ -89,7 +122,7 @@ class Capture {
   std::vector<std::uint32_t> members_;  // the streams that capture
   std::vector<Branch> branches_;
   std::vector<std::uint32_t> branch_of_member_;
-  std::vector<Clock> tokens_;
+  std::vector<Token> tokens_;
   GraphState graph_;
   bool invalidated_ = false;
 };

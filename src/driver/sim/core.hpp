@@ -104,8 +104,15 @@ class Machine::Core {
   Result refuse_captured_device(int device, const char* call);
   Result refuse_captured_event(const EventState& event, const char* call);
   Result capture_wait(StreamState& waiting, const EventState& event);
+  Capture* capture_numbered(std::uint64_t id);  // null: it is over
+  std::uint64_t graph_of(Capture& capture);     // the handle of what it becomes
   // Null while its capture is under way, and for what is no graph.
   const std::shared_ptr<const GraphState>* captured_graph(Graph graph);
+  // The graph, or what its capture has so far; null for what is neither.
+  const GraphState* shown_graph(std::uint64_t graph);
+  GraphNodeHandle node_handle(std::uint64_t graph, std::uint32_t place);
+  std::vector<GraphNodeHandle> node_handles(std::uint64_t graph, const std::vector<std::uint32_t>& places);
+  void forget_graph(std::uint64_t graph);  // its nodes' handles with it
   void set_branches(GraphExecState& exec, int device);
   void replay(StreamState& launching, const GraphExecState& exec);
 
@@ -117,8 +124,9 @@ class Machine::Core {
   HostThreads threads;
   SlotTable<std::uint32_t> stream_handles{1};
   SlotTable<EventState> events{2};
-  SlotTable<std::shared_ptr<const GraphState>> graphs{4};
+  SlotTable<GraphEntry> graphs{4};
   SlotTable<GraphExecState> graph_execs{5};
+  SlotTable<NodeEntry> graph_nodes{6};
   std::vector<std::unique_ptr<Capture>> captures;  // by StreamState::capture - 1
   std::size_t active_captures = 0;
   std::vector<Result> sticky;                                // of each device

@@ -132,6 +132,7 @@ class Machine {
     std::size_t rows = 1, pitch = 0;
     bool synchronous = false;
     const char* name = "cuMemset";
+    NodeKind kind = NodeKind::fill;
   };
   Result fill(int device, Stream stream, const Fill& fill);
   const char* intern(std::string_view name);  // a pointer that lives as long as the machine
@@ -141,10 +142,17 @@ class Machine {
   Result end_capture(int device, Stream stream, Graph& out);
   Result capture_info(int device, Stream stream, CaptureInfo& out);
   // The graph that the stream's capture becomes, the same handle as end_capture's: owned by the capture until then, and
-  // nothing can be done with it before. invalid_value where the stream does not capture.
+  // only its nodes can be asked for before. invalid_value where the stream does not capture.
   Result capture_graph(int device, Stream stream, Graph& out);
+  // What the stream's next captured node will depend on, in the order of their capture. The handles' place lasts until
+  // the next call on the stream or the capture's end. invalid_value where the stream does not capture.
+  Result capture_dependencies(int device, Stream stream, std::span<const GraphNodeHandle>& out);
   Result exchange_capture_mode(int& mode);  // of the calling thread
+  // Nodes: in the order of their capture. A node's handle lives as long as its graph.
   Result graph_node_count(Graph graph, std::size_t& out);
+  Result graph_nodes(Graph graph, bool roots_only, std::vector<GraphNodeHandle>& out);
+  Result graph_edges(Graph graph, std::vector<GraphNodeHandle>& from, std::vector<GraphNodeHandle>& to);
+  Result graph_node_info(GraphNodeHandle node, NodeInfo& out);
   Result graph_destroy(Graph graph);
   Result graph_instantiate(Graph graph, GraphExec& out);
   Result graph_exec_update(GraphExec exec, Graph graph);

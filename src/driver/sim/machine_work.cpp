@@ -92,6 +92,7 @@ Result Machine::copy(int device, Stream stream, const Copy& copy) {
 
   Operation operation;
   operation.name = copy.name;
+  operation.kind = NodeKind::copy;
   operation.accesses = accesses;
   Memory& memory = core_->memory;
   const Config& config = core_->common.config;
@@ -170,6 +171,7 @@ Result Machine::fill(int device, Stream stream, const Fill& fill) {
   }
   Operation operation;
   operation.name = fill.name;
+  operation.kind = fill.kind;
   operation.accesses = accesses;
   Memory& memory = core_->memory;
   const Config& config = core_->common.config;

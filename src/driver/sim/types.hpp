@@ -44,7 +44,18 @@ inline const Stream kLegacyStream = reinterpret_cast<Stream>(1);
 inline const Stream kPerThreadStream = reinterpret_cast<Stream>(2);
 
 using Graph = void*;
+using GraphNodeHandle = void*;
 using GraphExec = void*;
+
+// What a node of a graph is: the numbers of CUgraphNodeType.
+enum class NodeKind : int { kernel = 0, copy = 1, fill = 2, host = 3, child_graph = 4, memory_operation = 12 };
+
+struct NodeInfo {
+  NodeKind kind = NodeKind::kernel;
+  const char* name = "";
+  std::vector<GraphNodeHandle> dependencies;
+  std::vector<GraphNodeHandle> dependents;
+};
 
 // Bytes that an operation reads or writes on the device, through the address it was given.
 struct Access {
@@ -63,7 +74,8 @@ struct Operation {
   std::span<const Access> accesses;  // copied; may be empty where nothing is known (a kernel that nobody registered)
   Body body;                         // may be empty
   bool host_function = false;
-  bool kernel = false;  // its stream must be the current device's
+  bool kernel = false;               // its stream must be the current device's
+  NodeKind kind = NodeKind::kernel;  // as a graph shows it
 };
 
 enum class CaptureMode : int { global = 0, thread_local_ = 1, relaxed = 2 };

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Stream capture and graphs. Graphs come from captures; nodes cannot be added or changed by hand (trampolines).
-#include <cstdio>
+// Stream capture and graphs. Graphs come from captures; what they hold is in graph_nodes.cpp.
+#include <span>
 
 #include "simcuda/driver/api.hpp"
+#include "simcuda/driver/graph_nodes.hpp"
 
 using namespace gapless::simcuda;
 
@@ -55,25 +56,31 @@ GAPLESS_SIM_API cuStreamIsCapturing(CUstream stream, CUstreamCaptureStatus* stat
   return gapless::simcuda::to_cuda(result);
 }
 
-// The graph under construction is a name, its edges are not shown: asking for them during a capture is refused, not
-// answered with nothing.
 GAPLESS_SIM_API cuStreamGetCaptureInfo(CUstream stream, CUstreamCaptureStatus* status, cuuint64_t* id, CUgraph* graph,
                                        const CUgraphNode** dependencies, const CUgraphEdgeData** edges, size_t* count) {
   GAPLESS_SIM_CONTEXT_CALL("cuStreamGetCaptureInfo");
-  GAPLESS_SIM_REQUIRE(status != nullptr);
+  GAPLESS_SIM_REQUIRE(status != nullptr && (edges == nullptr || dependencies != nullptr));
   gapless::driver::CaptureInfo info;
   const Result result = m->capture_info(device, resolve_stream(stream), info);
   if (result != Result::ok) return gapless::simcuda::to_cuda(result);
-  const bool capturing = info.status != gapless::driver::CaptureStatus::none;
-  if (capturing && (dependencies != nullptr || edges != nullptr || count != nullptr)) return CUDA_ERROR_NOT_SUPPORTED;
   *status = to_cuda(info.status);
-  if (!capturing) return CUDA_SUCCESS;
+  // Nothing else is valid of a capture that was invalidated.
+  if (info.status != gapless::driver::CaptureStatus::active) return CUDA_SUCCESS;
   if (id != nullptr) *id = info.id;
-  if (graph == nullptr) return CUDA_SUCCESS;
-  sim::Graph promised = nullptr;
-  const Result promise = m->capture_graph(device, resolve_stream(stream), promised);
-  if (promise == Result::ok) *graph = static_cast<CUgraph>(promised);
-  return gapless::simcuda::to_cuda(promise);
+  if (graph != nullptr) {
+    sim::Graph promised = nullptr;
+    const Result promise = m->capture_graph(device, resolve_stream(stream), promised);
+    if (promise != Result::ok) return gapless::simcuda::to_cuda(promise);
+    *graph = static_cast<CUgraph>(promised);
+  }
+  if (dependencies == nullptr && count == nullptr) return CUDA_SUCCESS;
+  std::span<const sim::GraphNodeHandle> next;
+  const Result asked = m->capture_dependencies(device, resolve_stream(stream), next);
+  if (asked != Result::ok) return gapless::simcuda::to_cuda(asked);
+  if (dependencies != nullptr) *dependencies = reinterpret_cast<const CUgraphNode*>(next.data());
+  if (edges != nullptr) *edges = gapless::simcuda::plain_edges(next.size());
+  if (count != nullptr) *count = next.size();
+  return CUDA_SUCCESS;
 }
 
 GAPLESS_SIM_API cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode* mode) {
@@ -129,34 +136,4 @@ GAPLESS_SIM_API cuGraphDestroy(CUgraph graph) {
 GAPLESS_SIM_API cuGraphExecDestroy(CUgraphExec exec) {
   GAPLESS_SIM_CALL("cuGraphExecDestroy");
   return gapless::simcuda::to_cuda(m->graph_exec_destroy(exec));
-}
-
-// A node's handle is its place in the graph plus one: enough to count and to tell apart.
-GAPLESS_SIM_API cuGraphGetNodes(CUgraph graph, CUgraphNode* nodes, size_t* count) {
-  GAPLESS_SIM_CALL("cuGraphGetNodes");
-  GAPLESS_SIM_REQUIRE(graph != nullptr && count != nullptr);
-  std::size_t known = 0;
-  const Result result = m->graph_node_count(graph, known);
-  if (result != Result::ok) return gapless::simcuda::to_cuda(result);
-  if (nodes != nullptr) {
-    for (std::size_t index = 0; index < *count; ++index) {
-      nodes[index] = index < known ? reinterpret_cast<CUgraphNode>(index + 1) : nullptr;
-    }
-  }
-  if (nodes == nullptr || *count > known) *count = known;
-  return CUDA_SUCCESS;
-}
-
-GAPLESS_SIM_API cuGraphDebugDotPrint(CUgraph graph, const char* path, unsigned) {
-  GAPLESS_SIM_CALL("cuGraphDebugDotPrint");
-  GAPLESS_SIM_REQUIRE(graph != nullptr && path != nullptr);
-  std::size_t known = 0;
-  const Result result = m->graph_node_count(graph, known);
-  if (result != Result::ok) return gapless::simcuda::to_cuda(result);
-  std::FILE* file = std::fopen(path, "w");
-  if (file == nullptr) return CUDA_ERROR_OPERATING_SYSTEM;
-  std::fprintf(file, "digraph simulated {\n");
-  for (std::size_t index = 0; index < known; ++index) std::fprintf(file, "  \"%zu\";\n", index + 1);
-  std::fprintf(file, "}\n");
-  return std::fclose(file) == 0 ? CUDA_SUCCESS : CUDA_ERROR_OPERATING_SYSTEM;
 }

@@ -39,11 +39,17 @@ CUresult write_value(Machine* m, int device, const char* name, CUstream stream, 
   const CUstream resolved = resolve_stream(stream);
   if (width == 8) {
     const sim::Access access{address, width, true};
-    return to_cuda(m->submit(device, resolved, {.name = name, .accesses = {&access, 1}, .body = {}}));
+    return to_cuda(
+        m->submit(device, resolved,
+                  {.name = name, .accesses = {&access, 1}, .body = {}, .kind = sim::NodeKind::memory_operation}));
   }
-  return to_cuda(
-      m->fill(device, resolved,
-              {.to = address, .value = static_cast<std::uint32_t>(value), .width = 4, .elements = 1, .name = name}));
+  return to_cuda(m->fill(device, resolved,
+                         {.to = address,
+                          .value = static_cast<std::uint32_t>(value),
+                          .width = 4,
+                          .elements = 1,
+                          .name = name,
+                          .kind = sim::NodeKind::memory_operation}));
 }
 
 }  // namespace
@@ -140,9 +146,12 @@ GAPLESS_SIM_API cuStreamWriteValue64(CUstream stream, CUdeviceptr address, cuuin
 GAPLESS_SIM_API cuLaunchHostFunc(CUstream stream, CUhostFn function, void* user) {
   GAPLESS_SIM_CONTEXT_CALL("cuLaunchHostFunc");
   GAPLESS_SIM_REQUIRE(function != nullptr);
-  return to_cuda(
-      m->submit(device, resolve_stream(stream),
-                {.name = "cuLaunchHostFunc", .accesses = {}, .body = [=] { function(user); }, .host_function = true}));
+  return to_cuda(m->submit(device, resolve_stream(stream),
+                           {.name = "cuLaunchHostFunc",
+                            .accesses = {},
+                            .body = [=] { function(user); },
+                            .host_function = true,
+                            .kind = sim::NodeKind::host}));
 }
 
 GAPLESS_SIM_API cuStreamAddCallback(CUstream stream, CUstreamCallback callback, void* user, unsigned flags) {
@@ -152,7 +161,8 @@ GAPLESS_SIM_API cuStreamAddCallback(CUstream stream, CUstreamCallback callback, 
                            {.name = "cuStreamAddCallback",
                             .accesses = {},
                             .body = [=] { callback(stream, CUDA_SUCCESS, user); },
-                            .host_function = true}));
+                            .host_function = true,
+                            .kind = sim::NodeKind::host}));
 }
 
 // ---- events. The blocking flag changes nothing here: an event of the simulation has no cost.

@@ -4,6 +4,10 @@
 
 using namespace gapless::simcuda;
 
+// Two names of one thing: data and nodes go through to the driver as they are.
+static_assert(sizeof(cudaGraphEdgeData) == sizeof(CUgraphEdgeData));
+static_assert(alignof(cudaGraphEdgeData) == alignof(CUgraphEdgeData));
+
 GAPLESS_SIM_RUNTIME_API cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode) {
   GAPLESS_SIM_RUNTIME_CONTEXT_CALL("cudaStreamBeginCapture");
   return finish(cuStreamBeginCapture(resolve_stream(stream), static_cast<CUstreamCaptureMode>(mode)));
@@ -31,12 +35,11 @@ GAPLESS_SIM_RUNTIME_API cudaStreamGetCaptureInfo(cudaStream_t stream, cudaStream
   if (status == nullptr) return finish(cudaErrorInvalidValue);
   CUstreamCaptureStatus found{};
   cuuint64_t capture = 0;
-  const CUgraphEdgeData* driver_edges = nullptr;
   const CUresult result = cuStreamGetCaptureInfo(resolve_stream(stream), &found, &capture, graph, dependencies,
-                                                 edges != nullptr ? &driver_edges : nullptr, count);
+                                                 reinterpret_cast<const CUgraphEdgeData**>(edges), count);
   if (result != CUDA_SUCCESS) return finish(result);
   *status = static_cast<cudaStreamCaptureStatus>(found);
-  if (id != nullptr) *id = capture;
+  if (id != nullptr && found == CU_STREAM_CAPTURE_STATUS_ACTIVE) *id = capture;
   return cudaSuccess;
 }
 
@@ -94,6 +97,38 @@ GAPLESS_SIM_RUNTIME_API cudaGraphExecDestroy(cudaGraphExec_t exec) {
 GAPLESS_SIM_RUNTIME_API cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t* nodes, size_t* count) {
   GAPLESS_SIM_RUNTIME_CONTEXT_CALL("cudaGraphGetNodes");
   return finish(cuGraphGetNodes(graph, nodes, count));
+}
+
+GAPLESS_SIM_RUNTIME_API cudaGraphGetRootNodes(cudaGraph_t graph, cudaGraphNode_t* nodes, size_t* count) {
+  GAPLESS_SIM_RUNTIME_CONTEXT_CALL("cudaGraphGetRootNodes");
+  return finish(cuGraphGetRootNodes(graph, nodes, count));
+}
+
+GAPLESS_SIM_RUNTIME_API cudaGraphGetEdges(cudaGraph_t graph, cudaGraphNode_t* from, cudaGraphNode_t* to,
+                                          cudaGraphEdgeData* edges, size_t* count) {
+  GAPLESS_SIM_RUNTIME_CONTEXT_CALL("cudaGraphGetEdges");
+  return finish(cuGraphGetEdges(graph, from, to, reinterpret_cast<CUgraphEdgeData*>(edges), count));
+}
+
+GAPLESS_SIM_RUNTIME_API cudaGraphNodeGetType(cudaGraphNode_t node, cudaGraphNodeType* type) {
+  GAPLESS_SIM_RUNTIME_CONTEXT_CALL("cudaGraphNodeGetType");
+  if (type == nullptr) return finish(cudaErrorInvalidValue);
+  CUgraphNodeType found{};
+  const CUresult result = cuGraphNodeGetType(node, &found);
+  if (result == CUDA_SUCCESS) *type = static_cast<cudaGraphNodeType>(found);
+  return finish(result);
+}
+
+GAPLESS_SIM_RUNTIME_API cudaGraphNodeGetDependencies(cudaGraphNode_t node, cudaGraphNode_t* dependencies,
+                                                     cudaGraphEdgeData* edges, size_t* count) {
+  GAPLESS_SIM_RUNTIME_CONTEXT_CALL("cudaGraphNodeGetDependencies");
+  return finish(cuGraphNodeGetDependencies(node, dependencies, reinterpret_cast<CUgraphEdgeData*>(edges), count));
+}
+
+GAPLESS_SIM_RUNTIME_API cudaGraphNodeGetDependentNodes(cudaGraphNode_t node, cudaGraphNode_t* dependents,
+                                                       cudaGraphEdgeData* edges, size_t* count) {
+  GAPLESS_SIM_RUNTIME_CONTEXT_CALL("cudaGraphNodeGetDependentNodes");
+  return finish(cuGraphNodeGetDependentNodes(node, dependents, reinterpret_cast<CUgraphEdgeData*>(edges), count));
 }
 
 GAPLESS_SIM_RUNTIME_API cudaGraphDebugDotPrint(cudaGraph_t graph, const char* path, unsigned flags) {

@@ -89,6 +89,78 @@ TEST_P(SimGraph, TheGraphOfACaptureThatFailsGoesWithIt) {
   EXPECT_NE(machine_.end_capture(0, origin, graph), Result::ok);
   EXPECT_EQ(graph, nullptr);
   EXPECT_EQ(machine_.graph_destroy(promised), Result::invalid_value);
+  std::size_t nodes = 0;
+  EXPECT_EQ(machine_.graph_node_count(promised, nodes), Result::invalid_value);
+}
+
+TEST_P(SimGraph, ShowsItsNodesAndWhatEachDependsOn) {
+  const Stream origin = stream();
+  const Stream side = stream();
+  std::span<const GraphNodeHandle> next;
+  EXPECT_EQ(machine_.capture_dependencies(0, origin, next), Result::invalid_value) << "no capture";
+  ASSERT_EQ(machine_.begin_capture(0, origin, CaptureMode::global), Result::ok);
+  Graph graph = nullptr;
+  ASSERT_EQ(machine_.capture_graph(0, origin, graph), Result::ok);
+  ASSERT_EQ(machine_.capture_dependencies(0, origin, next), Result::ok);
+  EXPECT_TRUE(next.empty());
+  note(origin, "a");
+  order(origin, side);
+  order(origin, side);  // twice the same: one edge
+  note(side, "b");
+  note(origin, "c");
+  order(side, origin);
+  ASSERT_EQ(machine_.capture_dependencies(0, origin, next), Result::ok);
+  const std::vector<GraphNodeHandle> joined(next.begin(), next.end());
+  note(origin, "d");
+
+  std::vector<GraphNodeHandle> all;
+  ASSERT_EQ(machine_.graph_nodes(graph, false, all), Result::ok) << "while the capture is under way too";
+  ASSERT_EQ(all.size(), 4u);
+  EXPECT_EQ(joined, (std::vector<GraphNodeHandle>{all[1], all[2]}));
+  GraphExec exec = nullptr;
+  ASSERT_EQ(machine_.end_capture(0, origin, graph), Result::ok);
+  std::vector<GraphNodeHandle> at_the_end;
+  ASSERT_EQ(machine_.graph_nodes(graph, false, at_the_end), Result::ok);
+  EXPECT_EQ(at_the_end, all);
+  std::vector<GraphNodeHandle> roots;
+  ASSERT_EQ(machine_.graph_nodes(graph, true, roots), Result::ok);
+  EXPECT_EQ(roots, std::vector<GraphNodeHandle>{all[0]});
+  NodeInfo info;
+  ASSERT_EQ(machine_.graph_node_info(all[0], info), Result::ok);
+  EXPECT_STREQ(info.name, "a");
+  EXPECT_TRUE(info.dependencies.empty());
+  EXPECT_EQ(info.dependents, (std::vector<GraphNodeHandle>{all[1], all[2]}));
+  ASSERT_EQ(machine_.graph_node_info(all[3], info), Result::ok);
+  EXPECT_EQ(info.dependencies, joined);
+  std::vector<GraphNodeHandle> from;
+  std::vector<GraphNodeHandle> to;
+  ASSERT_EQ(machine_.graph_edges(graph, from, to), Result::ok);
+  EXPECT_EQ(from, (std::vector<GraphNodeHandle>{all[0], all[0], all[1], all[2]}));
+  EXPECT_EQ(to, (std::vector<GraphNodeHandle>{all[1], all[2], all[3], all[3]}));
+  ASSERT_EQ(machine_.graph_instantiate(graph, exec), Result::ok);
+
+  // A launch in another capture is one node of it, whatever is inside.
+  ASSERT_EQ(machine_.begin_capture(0, side, CaptureMode::global), Result::ok);
+  ASSERT_EQ(machine_.graph_launch(0, exec, side), Result::ok);
+  note(side, "e");
+  Graph outer = nullptr;
+  ASSERT_EQ(machine_.end_capture(0, side, outer), Result::ok);
+  std::vector<GraphNodeHandle> outer_nodes;
+  ASSERT_EQ(machine_.graph_nodes(outer, false, outer_nodes), Result::ok);
+  ASSERT_EQ(outer_nodes.size(), 2u);
+  ASSERT_EQ(machine_.graph_node_info(outer_nodes[0], info), Result::ok);
+  EXPECT_EQ(info.kind, NodeKind::child_graph);
+  EXPECT_EQ(info.dependents, std::vector<GraphNodeHandle>{outer_nodes[1]});
+
+  ASSERT_EQ(machine_.graph_destroy(graph), Result::ok);
+  EXPECT_EQ(machine_.graph_node_info(all[0], info), Result::invalid_value) << "a node goes with its graph";
+  EXPECT_EQ(machine_.graph_nodes(graph, false, all), Result::invalid_value);
+  EXPECT_EQ(machine_.graph_node_info(outer_nodes[0], info), Result::ok);
+  ASSERT_EQ(machine_.graph_launch(0, exec, origin), Result::ok) << "what was instantiated stays";
+  ASSERT_EQ(machine_.stream_synchronize(0, origin), Result::ok);
+  EXPECT_EQ(log_.front(), 'a');
+  EXPECT_EQ(log_.substr(log_.size() - 2), "d ");
+  EXPECT_EQ(machine_.violation_count(), 0u);
 }
 
 TEST_P(SimGraph, RunsNothingWhileCapturedAndEverythingAtEachLaunch) {
