@@ -641,7 +641,9 @@ GAPLESS_EXPORT gapless_status gapless_ipc_close(gapless_allocator* allocator, vo
 
 /* Options by name, values as text; see docs/options.md. Set fails with INVALID_ARGUMENT (value) or NOT_FOUND (name; the text of
  * gapless_last_error suggests the nearest). Get writes a NUL-terminated string of at most `capacity` bytes; "notes" gives what was
- * wrong or without effect in the settings of opening, or since then of "pytorch_alloc_conf", PyTorch's whole string, a line each. */
+ * wrong or without effect in the settings of opening, or since then of "pytorch_alloc_conf", PyTorch's whole string, and
+ * what a device in use has not got, a line each. "limit" is the option's value: what gapless_set_limit gave, gapless_get_limit
+ * says. */
 GAPLESS_EXPORT gapless_status gapless_set_option(gapless_allocator* allocator, const char* name, const char* value);
 GAPLESS_EXPORT gapless_status gapless_get_option(gapless_allocator* allocator, const char* name, char* value, size_t capacity);
 

@@ -47,8 +47,9 @@ gapless_status gapless_get_option(gapless_allocator* allocator, const char* name
     if (allocator == nullptr || name == nullptr || value == nullptr) return null_argument("allocator, name or value");
     std::string text;
     if (std::strcmp(name, "notes") == 0) {
+      text = allocator->engine->notes();
       const std::lock_guard guard(allocator->notes_lock);
-      text = allocator->notes;
+      text = allocator->notes + (text.empty() || allocator->notes.empty() ? "" : "\n") + text;
     } else if (!gapless::config::get_option(allocator->engine->options(), name, text)) {
       return fail(Status::not_found, "no option '" + std::string(name) + "'");
     }

@@ -6,6 +6,7 @@
 #include <string>
 #include <thread>
 
+#include "engine/handle_kind.hpp"
 #include "engine/notify.hpp"
 
 namespace gapless::engine {
@@ -79,6 +80,8 @@ Status Allocator::bring_up(int device, DeviceAllocator*& out) {
   driver::DeviceInfo info;
   if (const Result result = ops_->device_info(device, info); result != Result::ok)
     return base::fail_driver("cuDeviceGetAttribute", static_cast<int>(result), ops_->result_name(result));
+  const std::string note = settle_fabric(*ops_, device, options_, info);
+  if (!note.empty()) notes_ += (notes_.empty() ? "" : "\n") + note;
   owned_.push_back(std::make_unique<DeviceAllocator>(shared_, device, info, options_));
   out = owned_.back().get();
   slot(device).store(out, std::memory_order_release);
@@ -120,6 +123,11 @@ void Allocator::await_listeners() {
 config::Options Allocator::options() {
   const std::lock_guard guard(lock_);
   return options_;
+}
+
+std::string Allocator::notes() {
+  const std::lock_guard guard(lock_);
+  return notes_;
 }
 
 bool Allocator::any_live() {

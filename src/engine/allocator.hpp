@@ -67,6 +67,7 @@ class Allocator {
     for_each_device([&](DeviceAllocator& one) { one.set_options(options_); });
   }
   bool any_live();
+  std::string notes();  // what was asked for in vain of the devices in use, a line each
   template <typename Visit>
   void for_each_device(Visit visit) {
     for (int i = 0; i < static_cast<int>(kMostDevices); i++)
@@ -93,6 +94,7 @@ class Allocator {
   base::RegistryLock lock_;            // the members below
   config::Options options_;
   std::vector<std::unique_ptr<DeviceAllocator>> owned_;
+  std::string notes_;
 };
 
 }  // namespace gapless::engine

@@ -127,9 +127,8 @@ bool Creator::step() {
   if (!reserve(ahead)) return false;
   driver::Handle handle = 0;
   const bool look = ahead && made_ahead_++ % kMadeBetweenLooks == 0;
-  const driver::HandleProperties properties{state_.info.posix_handles, false, state_.info.gpu_direct_rdma};
   const bool made =
-      !(look && scarce()) && state_.ops.create(state_.device, state_.granule, properties, handle) == Result::ok;
+      !(look && scarce()) && state_.ops.create(state_.device, state_.granule, state_.handles, handle) == Result::ok;
   if (made) {
     const std::lock_guard guard(ready_lock_);
     ready_.push_back(handle);

@@ -20,6 +20,7 @@
 #include "engine/backed_heap.hpp"
 #include "engine/counters.hpp"
 #include "engine/creator.hpp"
+#include "engine/handle_kind.hpp"
 #include "engine/hooks.hpp"
 #include "engine/injector.hpp"
 #include "engine/step_marks.hpp"
@@ -102,6 +103,7 @@ struct DeviceState {
         device(ordinal),
         info(about),
         granule(set.granule > about.granularity ? set.granule : about.granularity),
+        handles(handle_properties(about)),
         options(set),
         access_devices{ordinal},
         events(ops, ordinal),
@@ -114,6 +116,7 @@ struct DeviceState {
   const int device;
   const driver::DeviceInfo info;
   const std::uint64_t granule;
+  const driver::HandleProperties handles;  // of every handle
   unsigned slot_shift() const { return static_cast<unsigned>(__builtin_ctzll(granule)) - kUnitShift; }
 
   // ---- fast lock

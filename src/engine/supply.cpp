@@ -22,7 +22,6 @@ void Backing::take_ready(vmm::Transaction& transaction) {
 }
 
 void Backing::create(vmm::Transaction& transaction, std::uint64_t bound, Rung rung) {
-  const driver::HandleProperties properties{state_.info.posix_handles, false, state_.info.gpu_direct_rdma};
   for (;; take_ready(transaction)) {
     if (transaction.missing() == 0 || driver_full_) break;
     {
@@ -34,7 +33,7 @@ void Backing::create(vmm::Transaction& transaction, std::uint64_t bound, Rung ru
     // Beyond the slack nothing is made that was not asked for.
     if (rung == kCreated) state_.creator.want(transaction.missing() - 1, bound);
     driver::Handle handle = 0;
-    const Result result = state_.ops.create(state_.device, state_.granule, properties, handle);
+    const Result result = state_.ops.create(state_.device, state_.granule, state_.handles, handle);
     if (result != Result::ok) {
       driver_full_ = true;
       if (result != Result::out_of_memory) create_error_ = result;

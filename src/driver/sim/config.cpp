@@ -24,7 +24,7 @@ struct Flag {
   bool Config::*field;
 };
 
-constexpr std::array<Flag, 11> kFlags = {{
+constexpr std::array<Flag, 14> kFlags = {{
     {"strict", &Config::strict},
     {"threads_separate", &Config::threads_separate},
     {"free_orders", &Config::free_orders},
@@ -36,6 +36,9 @@ constexpr std::array<Flag, 11> kFlags = {{
     {"reserve_host_va", &Config::reserve_host_va},
     {"fixed_base", &Config::fixed_base},
     {"virtual_memory", &Config::virtual_memory},
+    {"gpu_direct_rdma", &Config::gpu_direct_rdma},
+    {"fabric", &Config::fabric},
+    {"fabric_permitted", &Config::fabric_permitted},
 }};
 
 struct Size {

@@ -37,6 +37,9 @@ struct Config {
   bool fixed_base = true;          // at 0x200000000000, so that every run sees the same addresses
   std::uint64_t va = 32ull << 40;  // bytes of virtual addresses
   bool virtual_memory = true;      // false: a device without virtual memory management (old driver, vGPU, WSL)
+  bool gpu_direct_rdma = false;    // the device says that other devices of the bus can reach its mappings
+  bool fabric = false;             // the device says that it makes fabric handles
+  bool fabric_permitted = true;    // false: it says so, but the process has no channel, so that making one is refused
   std::string stats;               // file for the JSON statistics at exit; empty: none
   // For the mutation check of tests/contract only, so it has no text form: a rule, or the lines of one of its
   // enforcements ("core.cpp:20-24"), that this machine does not know.

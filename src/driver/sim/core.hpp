@@ -49,6 +49,8 @@ class Machine::Core {
   Result handle_state(Handle handle);
   Result range_state(Address base);
   Result process_state();
+  Result exportable(Handle handle, bool HandleProperties::*kind);          // HDL-2, HDL-3
+  Result importable(const SharedMemory& memory, const std::string& what);  // HDL-4
   bool strict() const { return common.config.strict; }
   const Clock* known() { return strict() ? &threads.clock() : nullptr; }
 

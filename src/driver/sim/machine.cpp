@@ -25,6 +25,8 @@ Result Machine::device_info(int device, DeviceInfo& out) {
   out.granularity = kGranule;
   out.virtual_memory = core_->common.config.virtual_memory;
   out.posix_handles = out.virtual_memory;
+  out.gpu_direct_rdma = out.virtual_memory && core_->common.config.gpu_direct_rdma;
+  out.fabric_handles = out.virtual_memory && core_->common.config.fabric;
   out.resident_threads = kMultiprocessors * kThreadsPerMultiprocessor;
   return Result::ok;
 }

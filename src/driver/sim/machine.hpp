@@ -78,6 +78,8 @@ class Machine {
   // ---- Memory of other processes, which counts there and not here: sharing.cpp
   Result export_posix_fd(Handle handle, int& out);
   Result import_posix_fd(int fd, Handle& out);
+  Result export_fabric(Handle handle, SharedMemory& out);
+  Result import_fabric(const SharedMemory& memory, Handle& out);
   Result ipc_share(Address inside, SharedMemory& out);        // of cuMemAlloc
   Result ipc_open(const SharedMemory& memory, Address& out);  // opened already: the same address, one close more is due
   Result ipc_close(Address base);

@@ -89,7 +89,7 @@ class Memory {
 
   // ---- between processes: sharing.cpp
   SharedMemory share(Handle backing, int machine);
-  Result adopt(const SharedMemory& memory, Handle& out);  // held once
+  Result adopt(const SharedMemory& memory, const HandleProperties& properties, Handle& out);  // held once
   Result ipc_share(Address inside, int machine, SharedMemory& out);
   Result ipc_open(const SharedMemory& memory, int machine, Address& out);
   Result ipc_close(Address base, const Clock* known);

@@ -71,14 +71,14 @@ void Memory::leave_file(int file) {
   other_files_.erase(one);
 }
 
-Result Memory::adopt(const SharedMemory& memory, Handle& out) {
+Result Memory::adopt(const SharedMemory& memory, const HandleProperties& properties, Handle& out) {
   if (memory.device < 0 || memory.device >= common_.config.devices) return Result::invalid_device;
   Backing backing;
   backing.device = memory.device;
   backing.bytes = memory.bytes;
   backing.held = 1;
   backing.foreign = true;
-  backing.properties.posix_fd = true;
+  backing.properties = properties;
   backing.place = memory.place;
   if (host_.data()) {
     if (const Result result = open_file(memory, backing.file); result != Result::ok) return result;
@@ -112,7 +112,7 @@ Result Memory::ipc_open(const SharedMemory& memory, int machine, Address& out) {
     return Result::ok;
   }
   Handle backing = 0;
-  if (const Result result = adopt(memory, backing); result != Result::ok) return result;
+  if (const Result result = adopt(memory, {.posix_fd = true}, backing); result != Result::ok) return result;
   Backing& adopted = *backings_.find(backing);
   const std::uint64_t spaced = round_up(memory.bytes, kGranule);
   const Address at = space_.take(spaced, kGranule);
@@ -153,19 +153,30 @@ std::uint64_t Memory::opens(Address base) const {
   return it != opened_.end() ? it->second.times : 0;
 }
 
+Result Machine::Core::exportable(Handle handle, bool HandleProperties::*kind) {
+  if (const Result result = handle_state(handle); result != Result::ok) return result;
+  const Backing* const backing = memory.held(handle);
+  if (backing == nullptr) {
+    common.violate("HDL-2", text("export of 0x%llx, which is not a handle that the program holds", ull(handle)));
+    return Result::invalid_value;
+  }
+  if (!(backing->properties.*kind) &&
+      common.violate("HDL-3", text("export of 0x%llx, which was not created for it", ull(handle)))) {
+    return Result::invalid_value;
+  }
+  return Result::ok;
+}
+
+Result Machine::Core::importable(const SharedMemory& named, const std::string& what) {
+  if (named.magic == kSharedMagic) return Result::ok;
+  common.violate("HDL-4", text("import of %s, which stands for no memory", what.c_str()));
+  return Result::invalid_value;
+}
+
 // The descriptor is a real one, so that it can be closed and sent. What stands in it says where the memory is.
 Result Machine::export_posix_fd(Handle handle, int& out) {
   const Lock lock = core_->enter();
-  if (const Result result = core_->handle_state(handle); result != Result::ok) return result;
-  const Backing* backing = core_->memory.held(handle);
-  if (backing == nullptr) {
-    core_->common.violate("HDL-2", text("export of 0x%llx, which is not a handle that the program holds", ull(handle)));
-    return Result::invalid_value;
-  }
-  if (!backing->properties.posix_fd &&
-      core_->common.violate("HDL-3", text("export of 0x%llx, which was not created for it", ull(handle)))) {
-    return Result::invalid_value;
-  }
+  if (const Result result = core_->exportable(handle, &HandleProperties::posix_fd); result != Result::ok) return result;
   const int fd = ::memfd_create("gapless-sim-handle", MFD_CLOEXEC);
   const SharedMemory memory = core_->memory.share(handle, core_->number);
   if (fd < 0 || ::pwrite(fd, &memory, sizeof memory, 0) != static_cast<ssize_t>(sizeof memory)) {
@@ -180,12 +191,30 @@ Result Machine::import_posix_fd(int fd, Handle& out) {
   const Lock lock = core_->enter();
   if (const Result result = core_->process_state(); result != Result::ok) return result;
   SharedMemory memory;
-  const bool readable = ::pread(fd, &memory, sizeof memory, 0) == static_cast<ssize_t>(sizeof memory);
-  if (!readable || memory.magic != kSharedMagic) {
-    core_->common.violate("HDL-4", text("import of descriptor %d, which stands for no memory", fd));
-    return Result::invalid_value;
-  }
-  if (!own(memory, core_->number)) return core_->memory.adopt(memory, out);
+  if (::pread(fd, &memory, sizeof memory, 0) != static_cast<ssize_t>(sizeof memory)) memory = {};
+  if (const Result result = core_->importable(memory, "descriptor " + std::to_string(fd)); result != Result::ok)
+    return result;
+  if (!own(memory, core_->number)) return core_->memory.adopt(memory, {.posix_fd = true}, out);
+  if (const Result result = core_->memory.hold(memory.handle); result != Result::ok) return result;
+  out = memory.handle;
+  return Result::ok;
+}
+
+// A fabric handle is bytes alone: whoever has them may import them.
+Result Machine::export_fabric(Handle handle, SharedMemory& out) {
+  const Lock lock = core_->enter();
+  if (const Result result = core_->exportable(handle, &HandleProperties::fabric); result != Result::ok) return result;
+  out = core_->memory.share(handle, core_->number);
+  return Result::ok;
+}
+
+Result Machine::import_fabric(const SharedMemory& memory, Handle& out) {
+  const Lock lock = core_->enter();
+  if (const Result result = core_->process_state(); result != Result::ok) return result;
+  if (!core_->common.config.fabric) return Result::not_supported;
+  if (!core_->common.config.fabric_permitted) return code::not_permitted;
+  if (const Result result = core_->importable(memory, "a fabric handle"); result != Result::ok) return result;
+  if (!own(memory, core_->number)) return core_->memory.adopt(memory, {.fabric = true}, out);
   if (const Result result = core_->memory.hold(memory.handle); result != Result::ok) return result;
   out = memory.handle;
   return Result::ok;

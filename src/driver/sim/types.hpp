@@ -85,7 +85,8 @@ struct StreamFlags {
   int priority = 0;
 };
 
-// Where another process finds a machine's memory: what stands in an exported descriptor and in an IPC handle.
+// Where another process finds a machine's memory: what stands in an exported descriptor, a fabric
+// handle and an IPC handle.
 struct SharedMemory {
   std::uint64_t magic = 0;
   std::int32_t process = 0;

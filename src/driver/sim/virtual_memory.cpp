@@ -50,7 +50,8 @@ Result Memory::create(int device, std::uint64_t bytes, const HandleProperties& p
       common_.violate("HDL-1", text("cuMemCreate of %llu bytes", ull(bytes)))) {
     return Result::invalid_value;
   }
-  if (properties.fabric) return Result::not_supported;
+  if (properties.fabric && !common_.config.fabric) return Result::not_supported;
+  if (properties.fabric && !common_.config.fabric_permitted) return code::not_permitted;
   if (!take(device, bytes)) return Result::out_of_memory;
   Backing backing;
   backing.device = device;

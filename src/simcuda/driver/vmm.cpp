@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Virtual memory management: reservations, handles, mappings, access.
+#include <cstring>
 #include <vector>
 
 #include "simcuda/driver/api.hpp"
@@ -144,6 +145,14 @@ GAPLESS_SIM_API cuMemExportToShareableHandle(void* out, CUmemGenericAllocationHa
                                              CUmemAllocationHandleType type, unsigned long long flags) {
   GAPLESS_SIM_CALL("cuMemExportToShareableHandle");
   GAPLESS_SIM_REQUIRE(out != nullptr && flags == 0);
+  if (type == CU_MEM_HANDLE_TYPE_FABRIC) {
+    sim::SharedMemory memory;
+    const Result result = m->export_fabric(handle, memory);
+    if (result != Result::ok) return to_cuda(result);
+    std::memset(out, 0, sizeof(CUmemFabricHandle));
+    std::memcpy(out, &memory, sizeof memory);
+    return CUDA_SUCCESS;
+  }
   if (type != CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR) return CUDA_ERROR_NOT_SUPPORTED;
   int descriptor = -1;
   const Result result = m->export_posix_fd(handle, descriptor);
@@ -155,8 +164,16 @@ GAPLESS_SIM_API cuMemImportFromShareableHandle(CUmemGenericAllocationHandle* out
                                                CUmemAllocationHandleType type) {
   GAPLESS_SIM_CALL("cuMemImportFromShareableHandle");
   GAPLESS_SIM_REQUIRE(out != nullptr);
-  if (type != CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR) return CUDA_ERROR_NOT_SUPPORTED;
   gapless::driver::Handle handle = 0;
+  if (type == CU_MEM_HANDLE_TYPE_FABRIC) {
+    GAPLESS_SIM_REQUIRE(os_handle != nullptr);
+    sim::SharedMemory memory;
+    std::memcpy(&memory, os_handle, sizeof memory);
+    const Result result = m->import_fabric(memory, handle);
+    if (result == Result::ok) *out = handle;
+    return to_cuda(result);
+  }
+  if (type != CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR) return CUDA_ERROR_NOT_SUPPORTED;
   const Result result = m->import_posix_fd(static_cast<int>(reinterpret_cast<std::intptr_t>(os_handle)), handle);
   if (result == Result::ok) *out = handle;
   return to_cuda(result);

@@ -92,6 +92,56 @@ TEST(SimMemory, AHandleLivesWhileItIsHeldOrShown) {
   EXPECT_EQ(machine.violation_count(), 0u);
 }
 
+TEST(SimMemory, FabricHandles) {
+  Config config = of_size(64 * kMiB);
+  config.fixed_base = false;
+  config.fabric = true;
+  Machine here(config);
+  Machine there(config);
+  Handle handle = 0;
+  Handle again = 0;
+  Handle imported = 0;
+  SharedMemory bytes;
+  ASSERT_EQ(here.create(0, 4 * kMiB, {.posix_fd = true, .fabric = true}, handle), Result::ok);
+  ASSERT_EQ(here.export_fabric(handle, bytes), Result::ok);
+  ASSERT_EQ(here.import_fabric(bytes, again), Result::ok);
+  EXPECT_EQ(again, handle);
+  ASSERT_EQ(there.import_fabric(bytes, imported), Result::ok);
+  EXPECT_EQ(there.physical_bytes(0), 0u) << "counted where it was made";
+  int device = -1;
+  std::size_t size = 0;
+  HandleProperties properties;
+  ASSERT_EQ(there.handle_info(imported, device, size, properties), Result::ok);
+  EXPECT_EQ(size, 4 * kMiB);
+  EXPECT_TRUE(properties.fabric);
+  ASSERT_EQ(here.release(handle), Result::ok);
+  ASSERT_EQ(here.release(again), Result::ok);
+  EXPECT_EQ(here.import_fabric(bytes, again), Result::invalid_value) << "nobody holds it";
+  EXPECT_EQ(here.violation_count() + there.violation_count(), 0u);
+  EXPECT_EQ(there.import_fabric({}, again), Result::invalid_value);
+  EXPECT_STREQ(there.violations().at(0).rule, "HDL-4");
+  ASSERT_EQ(here.create(0, 2 * kMiB, {.posix_fd = true}, handle), Result::ok);
+  EXPECT_EQ(here.export_fabric(handle, bytes), Result::invalid_value);
+  EXPECT_STREQ(here.violations().at(0).rule, "HDL-3");
+}
+
+TEST(SimMemory, FabricHandlesWhereThereAreNone) {
+  Handle handle = 0;
+  Machine without(of_size(64 * kMiB));
+  EXPECT_EQ(without.create(0, 2 * kMiB, {.fabric = true}, handle), Result::not_supported);
+  EXPECT_EQ(without.import_fabric({}, handle), Result::not_supported);
+  Config config = of_size(64 * kMiB);
+  config.fabric = true;
+  config.fabric_permitted = false;
+  Machine refused(config);
+  DeviceInfo info;
+  ASSERT_EQ(refused.device_info(0, info), Result::ok);
+  EXPECT_TRUE(info.fabric_handles) << "the device says that it makes them";
+  EXPECT_EQ(refused.create(0, 2 * kMiB, {.fabric = true}, handle), code::not_permitted);
+  EXPECT_EQ(refused.physical_bytes(0), 0u);
+  EXPECT_EQ(refused.violation_count(), 0u);
+}
+
 TEST(SimMemory, StaleHandlesAreNeverAnotherOnes) {
   Machine machine(of_size(64 * kMiB));
   Handle first = 0;

@@ -32,10 +32,11 @@ def main():
     way, result, library, loop = sys.argv[1:]
     choose_allocator(way, library)
     sys.argv = [loop]
-    runpy.run_path(loop, run_name="__main__")
+    held_by_graphs = runpy.run_path(loop, run_name="__main__").get("HELD_BY_GRAPHS", 0)
 
     torch.cuda.synchronize()
     found = {"loaded": library_is_loaded(), "torch": torch.cuda.memory_stats(), "segments": len(torch.cuda.memory_snapshot())}
+    found["held_by_graphs"] = held_by_graphs
     if found["loaded"]:
         import gapless
 
