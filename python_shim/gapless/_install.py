@@ -23,13 +23,13 @@ def install(*, strict: bool = False) -> bool:
     """
     try:
         installed = _libraries.torch_library(build=True).gapless_torch_install() in (0, 1)
-        reason = "refused; the line on stderr says why"
     except OSError as error:
-        installed = False
-        reason = str(error)
-        os.write(2, f"gapless: not installed, PyTorch's own allocator stays: {reason}\n".encode())
+        if strict:
+            raise InstallError(f"gapless was not installed: {error}") from None  # said once
+        os.write(2, f"gapless: not installed, PyTorch's own allocator stays: {error}\n".encode())
+        return False
     if not installed and strict:
-        raise InstallError(f"gapless was not installed: {reason}")
+        raise InstallError("gapless was not installed: refused; the line on stderr says why")
     return installed
 
 

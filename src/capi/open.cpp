@@ -3,6 +3,7 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <mutex>
 #include <string>
@@ -28,6 +29,9 @@ Registry& registry() {
   static auto* const instance = new Registry;
   return *instance;
 }
+
+// This process is a forked child of one whose allocator had used a device: the driver answers nothing in it.
+std::atomic<bool> parent_used_cuda{false};
 
 // No thread of the parent is inside the allocator when the child is made, so the child finds every structure whole.
 void before_fork() {
@@ -58,6 +62,7 @@ void after_fork(bool child) {
     one->learner.after_fork();
     one->oom_hooks.after_fork(child);
     one->engine->after_fork(child);
+    if (child) one->engine->for_each_device([](engine::DeviceAllocator&) { parent_used_cuda.store(true); });
   }
   registry().lock.unlock();
 }
@@ -122,6 +127,10 @@ extern "C" {
 gapless_status gapless_open(const gapless_open_args* args, gapless_allocator** out) {
   return fenced([&] {
     if (out == nullptr) return null_argument("out");
+    if (gapless::capi::parent_used_cuda.load())
+      return gapless::base::fail(
+          Status::unsupported,
+          "CUDA cannot be used in a forked child process of one that has used it; spawn it instead");
     gapless_open_args given{};
     if (args != nullptr && !gapless::capi::read_struct(args, given))
       return gapless::base::fail(Status::invalid_argument, "args->struct_size is not set: use GAPLESS_STRUCT");

@@ -73,6 +73,8 @@ def test_a_chosen_folder_without_the_library_is_said(monkeypatch, tmp_path):
         _libraries.library_dir()
     done = run("from gapless.cli import main; raise SystemExit(main(['info']))", GAPLESS_LIBRARY_DIR="/nope")
     assert (done.returncode, "GAPLESS_LIBRARY_DIR is /nope" in done.stderr) == (3, True), done.stderr
+    done = run("import gapless; gapless.install(strict=True)", GAPLESS_LIBRARY_DIR="/nope")
+    assert (done.returncode, done.stderr.count("/nope")) == (1, 1), done.stderr
 
 
 def test_the_package_s_own_folder_comes_first(monkeypatch, tmp_path):

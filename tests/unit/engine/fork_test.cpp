@@ -33,6 +33,9 @@ TEST_F(ForkTest, TheChildFreesAndFailsCleanly) {
       bool ok = gapless_deallocate(allocator, a) == GAPLESS_OK && gapless_deallocate(allocator, b) == GAPLESS_OK;
       void* out = nullptr;
       ok = ok && gapless_allocate(allocator, 0, nullptr, kGiB, &out) == GAPLESS_ERROR_UNSUPPORTED;
+      gapless_allocator* second = nullptr;
+      ok = ok && gapless_open(nullptr, &second) == GAPLESS_ERROR_UNSUPPORTED &&
+           std::string(gapless_last_error()).find("forked") != std::string::npos;
       std::size_t released = 0;
       ok = ok && gapless_trim(allocator, 0, {0, 0}, 0, &released) == GAPLESS_OK && released == 0;
       ok = ok && faults_->memory_calls() + faults_->calls(driver::Call::event_record) == calls;
