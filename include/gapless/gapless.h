@@ -88,7 +88,7 @@ typedef struct gapless_open_args {
 
 /* Opens the driver and makes an allocator. No context is created and no memory reserved before the first
  * allocation on a device. `args` may be NULL.
- * Errors: UNSUPPORTED (no driver), INVALID_ARGUMENT (options). */
+ * Errors: UNSUPPORTED (no driver; a forked child of a process that has used CUDA), INVALID_ARGUMENT (options). */
 GAPLESS_NODISCARD GAPLESS_EXPORT gapless_status gapless_open(const gapless_open_args* args, gapless_allocator** out);
 
 /* Gives everything back. Not thread-safe against other calls on the same allocator.
