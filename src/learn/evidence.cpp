@@ -39,7 +39,7 @@ std::uint64_t peak(const StepModel& model, std::uint64_t units, const Situation&
 }  // namespace
 
 std::uint64_t unusable(std::uint64_t room) {
-  return room / 64 + std::min(room / 64, 4 * kMiB);
+  return std::min(room / 64, 16 * kMiB);
 }
 
 void Evidence::add_good(RecordedStep step) {

@@ -40,9 +40,10 @@ class SamePlace {
   };
   std::uint64_t place(std::size_t at, std::size_t width) const;
 
-  std::vector<std::uint32_t> sizes_;                   // of births, in their order
-  std::vector<std::size_t> order_;                     // [life]: of its birth; of one that is older, nowhere
-  std::unordered_map<std::uint64_t, Votes> by_place_;  // of all widths: the key has it
+  std::vector<std::uint32_t> sizes_;                          // of births, in their order
+  std::vector<std::size_t> order_;                            // [life]: of its birth; of one that is older, nowhere
+  std::unordered_map<std::uint32_t, std::uint32_t> of_size_;  // how many lives have it
+  std::unordered_map<std::uint64_t, Votes> by_place_;         // of all widths: the key has it
 };
 
 }  // namespace gapless::learn

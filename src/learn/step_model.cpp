@@ -14,11 +14,13 @@ namespace {
 
 constexpr double kUnit = static_cast<double>(kUnitBytes);
 
-// Whether copies of parameters in another precision were seen to stay as they are. The forward pass makes them first.
+// Whether copies of parameters in another precision were seen to stay as they are: more of them than grew. The forward
+// pass makes them first.
 bool makes_copies(const RecordedStep& good, const std::vector<std::uint32_t>& there) {
+  int stay = 0;
   for (std::size_t i = 0; i < there.size(); i++)
-    if (good.fixed[i] == Fixed::by_half && there[i] == good.lives[i].units) return true;
-  return false;
+    if (good.fixed[i] == Fixed::by_half && there[i] != kNotSeen) stay += there[i] == good.lives[i].units ? 1 : -1;
+  return stay > 0;
 }
 
 double total(const std::vector<double>& bytes) {
