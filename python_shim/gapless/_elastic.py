@@ -3,7 +3,6 @@
 
 import contextlib
 import dataclasses
-import gc
 import os
 import pathlib
 import sys
@@ -16,9 +15,6 @@ import torch
 from . import _batches, _device, _oom_errors, _oom_moment, _oom_page, _private
 from ._rewind import Buffers, Rewind
 from ._sizing import Sizing, even, own_label
-
-# Live bytes that an attempt may leave behind before Python's cycles are searched for them.
-_LEFT_BEHIND = 1 << 20
 
 
 class BatchDoesNotFit(RuntimeError):
@@ -117,7 +113,7 @@ class Elastic:
     def _until_it_fits(self, batch, samples, per_sample, size, sizing, rewind):
         """Attempts until one ends. (loss, size), or (None, 1) when a single sample does not fit."""
         while True:
-            live = self._live()
+            live = _oom_errors.live(self._device)
             self._sequence = self._oom_sequence(sizing)
             error = None
             try:
@@ -140,7 +136,7 @@ class Elastic:
             # Should it fail again, the page can say which line holds what.
             self._lines.on(sizing.device)
             failed_size = self._micro
-            self._undo(rewind, live)
+            self._undo(rewind, live, record is not None)
             self._tell(error, record, failed_size, samples)
             error = None
             if self._agreement is not None and self._agreement.ranks > 1:
@@ -221,20 +217,16 @@ class Elastic:
 
     # ---- after a failure
 
-    def _live(self) -> int:
-        return torch.cuda.memory_allocated(self._device) if self._device.type == "cuda" else 0
-
     def _oom_sequence(self, sizing) -> int:
         record = sizing.device.last_oom()
         return record["sequence"] if record is not None else 0
 
-    def _undo(self, rewind: Rewind, live: int) -> None:
+    def _undo(self, rewind: Rewind, live: int, counted: bool) -> None:
         self._optimizer.zero_grad(set_to_none=True)
         if self._model is not None:
             self._model.zero_grad(set_to_none=True)
         rewind.restore()
-        if self._live() > live + _LEFT_BEHIND:
-            gc.collect()
+        _oom_errors.settle(self._device, live, counted)
 
     def _tell(self, error, record, size, samples) -> None:
         first = str(error).splitlines()[0][:160] if str(error) else type(error).__name__

@@ -9,6 +9,7 @@ import torch
 
 from . import _batches, _device, _oom_errors
 from ._oom_page import gib
+from ._rewind import Rewind
 from ._sizing import Sizing, even, own_label
 
 
@@ -42,6 +43,8 @@ class ElasticEvaluation:
             sizing.device.mark_step(self._label, round(count * per_sample))
             before = sizing.device.last_oom()
             sequence = before["sequence"] if before else 0
+            live = _oom_errors.live(self._device)
+            rewind = Rewind(self._device)
             error = None
             try:
                 piece = batch if count == samples else self._split(batch, done, done + count)
@@ -56,6 +59,10 @@ class ElasticEvaluation:
                 error = raised
             piece = None
             _oom_errors.let_go(error)
+            error = None
+            # What training draws next must not depend on it.
+            rewind.restore()
+            _oom_errors.settle(self._device, live, fresh)
             self.failures += 1
             size = sizing.failed(count, per_sample, record if fresh else None)
             self._explain(count, size, record if fresh else None)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """transformers.Trainer."""
 
+import sys
 import types
 
 import torch
@@ -8,7 +9,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from . import _batches
 from ._huggingface_loss import Loss
-from ._pieces import Adapter, NotCut, Redone
+from ._pieces import Adapter, NotCut
 
 
 def elastic_trainer(trainer, *, weight=None, folder=None):
@@ -40,17 +41,35 @@ def elastic_trainer(trainer, *, weight=None, folder=None):
     return trainer
 
 
+def refusal(trainer) -> str | None:
+    """Why this trainer's batches cannot be cut, whatever they are; None: they can."""
+    arguments, kind = trainer.args, str(getattr(trainer.accelerator.distributed_type, "value", "NO"))
+    if arguments.world_size > 1:
+        return "there are several ranks, which would have to agree"
+    if arguments.n_gpu > 1:
+        return "DataParallel splits its batches over the devices"
+    if any(word in kind for word in ("DEEPSPEED", "FSDP", "MEGATRON")):
+        return f"{kind} counts the backward passes of a step"
+    if any(word in str(arguments.optim).lower() for word in ("lomo", "layerwise")):
+        return "its optimizer moves the parameters inside the backward pass, which cannot be undone"
+    return None
+
+
 class _TrainerSteps(Adapter):
-    def __init__(self, trainer, weight, folder) -> None:
+    """`evaluation`: its evaluation too."""
+
+    def __init__(self, trainer, weight, folder, *, evaluation: bool = True) -> None:
         self._trainer = trainer
         self._training_step, self._compute_loss = trainer.training_step, trainer.compute_loss
         self._prediction_step = trainer.prediction_step
         self._loss_of = Loss(trainer, weight)
         self._folder = folder or trainer.args.output_dir or "."
         self._share: float | None = None
+        self._told = False
         trainer.training_step = types.MethodType(lambda _, *a, **k: self._step(*a, **k), trainer)
         trainer.compute_loss = types.MethodType(lambda _, *a, **k: self._loss(*a, **k), trainer)
-        trainer.prediction_step = types.MethodType(lambda _, *a, **k: self._predict(*a, **k), trainer)
+        if evaluation:
+            trainer.prediction_step = types.MethodType(lambda _, *a, **k: self._predict(*a, **k), trainer)
         trainer.gapless = self
 
     # ---- training
@@ -64,11 +83,13 @@ class _TrainerSteps(Adapter):
         return result * self._share
 
     def _step(self, model, inputs, num_items_in_batch=None):
-        if self._trainer.args.world_size > 1:
+        if (why := refusal(self._trainer)) is not None:
+            if not self._told and self._trainer.args.world_size == 1:
+                print(f"gapless: batches stay whole: {why}", file=sys.stderr, flush=True)
+            self._told = True
             return self._training_step(model, inputs, num_items_in_batch)
-        if self._redone is None:
-            self._redone = Redone(model, self._trainer.args.device, self._folder)
-        # The count of steps, not the optimizer's hook: a step that a GradScaler leaves out ends one too, and LOMO has none.
+        self._train(model, self._trainer.args.device, self._folder)
+        # The count of steps, not the optimizer's hook: a step that a GradScaler leaves out ends one too.
         self._redone.begin(self._trainer.state, self._trainer.state.global_step)
         return self._redone.run((inputs, num_items_in_batch), lambda batch, most: self._in_pieces(model, *batch, most),
                                 lambda: [self._trainer.optimizer])
@@ -105,7 +126,8 @@ class _TrainerSteps(Adapter):
 
     def _predict(self, model, inputs, prediction_loss_only, ignore_keys=None):
         samples = _samples(inputs)
-        if not samples:
+        # A model that makes its loss without labels compares the samples of a batch (CLIP).
+        if not samples or (self._trainer.can_return_loss and inputs.get("labels") is None):
             return self._prediction_step(model, inputs, prediction_loss_only, ignore_keys)
         joined, weights = _Joined(samples), []
         try:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import torch
 
-from . import _batches
+from . import _additive, _batches
 from ._pieces import NotCut
 from ._rewind import Buffers, Rewind
 
@@ -21,11 +21,17 @@ class Loss:
 
         self._trainer, self._compute_loss, self._weight = trainer, trainer.compute_loss, weight
         self._custom = getattr(trainer.compute_loss, "__func__", None) is not transformers.Trainer.compute_loss
+        self._proven = False  # that the loss of a batch is the mean that it is taken for
         self._divides: bool | None = None  # measured: the loss is divided by the items that it is given
 
     def weigher(self, model, inputs: dict, items) -> Callable[[dict], float | None]:
         """Of a batch that is to be cut: how much a part of it counts; None of it: losses of parts add up. Raises NotCut."""
-        return (lambda part: None) if self._adds_up(model, inputs, items) else self.mean_over(inputs)
+        if self._adds_up(model, inputs, items):
+            return lambda part: None
+        weight = self.mean_over(inputs)
+        if self._weight is None and not self._proven:
+            self._prove(model, inputs, items, weight)
+        return weight
 
     def mean_over(self, inputs: dict) -> Callable[[dict], float]:
         """How much a part of `inputs` counts in a loss that is a mean. Raises NotCut."""
@@ -58,13 +64,11 @@ class Loss:
         """One sample's loss, with the items and with twice as many; without gradients, and nothing of it stays."""
         counted = self._counted(inputs)
         first = int(counted(inputs).bool().int().argmax()) if counted is not None else 0
-        trainer = self._trainer
-        rewind = Rewind(trainer.args.device, Buffers(model))
+        rewind = Rewind(self._trainer.args.device, Buffers(model))
         losses = []
         for factor in (1, 2):
-            sample = trainer._prepare_inputs(_batches.split(inputs, first, first + 1))
-            with torch.no_grad(), trainer.compute_loss_context_manager():
-                losses.append(float(self._compute_loss(model, sample, num_items_in_batch=items * factor)))
+            with torch.no_grad():
+                losses.append(self._loss(model, _batches.split(inputs, first, first + 1), items * factor))
             rewind.restore()
         ratio = losses[0] / losses[1] if losses[1] else float("nan")
         if _STAYS[0] <= ratio <= _STAYS[1]:
@@ -72,6 +76,23 @@ class Loss:
         if ratio == ratio and not _HALVES[0] <= ratio <= _HALVES[1]:
             raise NotCut("its loss is neither a mean nor divided by the items of all batches (an auxiliary loss?)")
         return True  # or nothing can be told from it: what transformers believes
+
+    def _loss(self, model, part, items) -> float:
+        with self._trainer.compute_loss_context_manager():
+            return float(self._compute_loss(model, self._trainer._prepare_inputs(part), num_items_in_batch=items))
+
+    def _prove(self, model, inputs, items, weight) -> None:
+        """Measures some samples alone and together. Raises NotCut where their losses do not make that of the batch."""
+        weights = [weight(_batches.split(inputs, one, one + 1)) for one in range(_batches.samples(inputs))]
+        first, last = _additive.window(weights)
+        found = _additive.measure(lambda part: self._loss(model, part, items), model, Rewind(self._trainer.args.device, Buffers(model)),
+                                  inputs, first, last, _batches.split)
+        if found is None:
+            return  # few samples without gradients: where not even two fit, nothing is found out now
+        together, alone = found
+        if _additive.is_mean(together, alone, weights[first:first + len(alone)]) is False:
+            raise NotCut("its loss is not the mean of its samples' losses: does it compare them, or weigh them?")
+        self._proven = True
 
     # ---- what a mean is over
 

@@ -19,8 +19,13 @@ def install(*, strict: bool = False) -> bool:
     returned, or InstallError raised if `strict`. Whether the devices can be served is only known when PyTorch starts
     CUDA; if one cannot, PyTorch's own allocator takes over then, with one line on stderr.
 
-    Starts neither CUDA nor a thread: processes may still be forked. May be called again.
+    Starts neither CUDA nor a thread: processes may still be forked. May be called again. With GAPLESS_ELASTIC=1 in the environment
+    trainers survive running out of memory too (docs/elastic.md).
     """
+    from . import _automatic
+
+    if _automatic.wanted():
+        _automatic.begin()
     try:
         installed = _libraries.torch_library(build=True).gapless_torch_install() in (0, 1)
     except OSError as error:

@@ -3,20 +3,31 @@
 
 import contextlib
 from collections import OrderedDict
+from collections.abc import Callable
 
 import torch
 
-from . import _batches
-from ._pieces import Adapter, Redone
-from ._rewind import Buffers
+from . import _additive, _batches
+from ._pieces import Adapter, NotCut
+from ._rewind import Buffers, Rewind
+
+
+def refusal(trainer) -> str | None:
+    """Why this trainer's batches cannot be cut, whatever they are; None: they can."""
+    if trainer.world_size > 1:
+        return "there are several ranks, which would have to agree"
+    kind = type(trainer.strategy).__name__
+    if any(word in kind for word in ("DeepSpeed", "FSDP", "ModelParallel")):
+        return f"{kind} counts the backward passes of a step"
+    return None
 
 
 class LightningSteps(Adapter):
-    """See gapless.elastic_trainer."""
+    """See gapless.elastic_trainer. `weight`: or Measured."""
 
     def __init__(self, trainer, weight, folder) -> None:
         self._trainer, self._folder = trainer, folder or trainer.default_root_dir
-        self._weight = weight or _batches.samples
+        self._weight = Measured(self) if weight is Measured else weight or _batches.samples
         self._window: object = None
         self._loop = trainer.fit_loop.epoch_loop.automatic_optimization
         self._make_closure = self._loop._make_closure
@@ -37,8 +48,7 @@ class LightningSteps(Adapter):
 
     def _step(self, one: "_Batch"):
         module = self._trainer.lightning_module
-        if self._redone is None or self._redone.model is not module:
-            self._redone = Redone(module, self._trainer.strategy.root_device, self._folder, _Metrics(self._trainer))
+        self._train(module, self._trainer.strategy.root_device, self._folder, _Metrics(self._trainer))
         # Each call of it, when the optimizer asks several times.
         if one.clears:
             self._window = object()
@@ -52,9 +62,14 @@ class LightningSteps(Adapter):
             self._redone.whole(0, "how many samples it has is not clear")
             return self._piece(one, one.batch, None)
         results, counts = [], []
-        for piece, share in self._redone.pieces(one.batch, samples, units, most, split=_batches.split, weight=self._weight):
-            results.append(self._piece(one, piece, share))
-            counts.append(_batches.samples(piece))
+        weight = self._weight.of(one) if isinstance(self._weight, Measured) else self._weight
+        try:
+            for piece, share in self._redone.pieces(one.batch, samples, units, most, split=_batches.split, weight=weight):
+                results.append(self._piece(one, piece, share))
+                counts.append(_batches.samples(piece))
+        except NotCut as reason:
+            self._redone.whole(units, str(reason))
+            return self._piece(one, one.batch, None)
         whole = results[0]
         if len(results) > 1:
             losses = [result.loss for result in results if result.loss is not None]
@@ -118,6 +133,72 @@ class LightningSteps(Adapter):
             return _batches.join([result for _, result in pieces], [count for count, _ in pieces])
 
         return evaluate
+
+
+class Measured:
+    """What the loss of a program that does not say it is a mean over: training_step with some samples alone and together. It stays
+    measured from the first batch on of which the samples tell the cases apart."""
+
+    def __init__(self, steps: LightningSteps) -> None:
+        self._steps = steps
+        self._fitting: list[Callable] = []
+
+    def of(self, one: "_Batch") -> Callable:
+        """The weight of a part of that batch; None of it: losses add up. Raises NotCut."""
+        found: Callable | None = None
+
+        def weight(part):
+            nonlocal found
+            if found is None:
+                found = self._fitting[0] if len(self._fitting) == 1 else self._measure(one)
+            return found(part)
+
+        return weight
+
+    def _measure(self, one: "_Batch") -> Callable:
+        steps, batch = self._steps, one.batch
+        steps._redone.aside()
+        weighers = [_batches.samples]
+        labels = batch.get("labels") if isinstance(batch, dict) else None
+        if isinstance(labels, torch.Tensor) and labels.dim() == 2 and not labels.is_floating_point():
+            weighers += [_batches.tokens, lambda part: int((part["labels"] != -100).sum())]
+        rows = [[weigher(_batches.split(batch, i, i + 1)) for i in range(_batches.samples(batch))] for weigher in weighers]
+        if self._fitting and all(_additive.alike(row, rows[0]) for row in rows):
+            return self._fitting[0]
+        first, last = _additive.window(rows[-1])
+        if last - first < 2:
+            raise NotCut("no two of its samples can be measured")
+        found = self._losses(one, first, last)
+        if found is None:
+            raise NotCut("not even two of its samples fit without gradients")
+        together, alone = found
+        if not any((together, *alone)):
+            return weighers[0]  # of nothing, any part is nothing; kernels of the simulated device compute no more
+        last = first + len(alone)
+        which = _additive.fitting(together, alone, [row[first:last] for row in rows])
+        if which is None or not all(_additive.alike(rows[i], rows[which[0]]) for i in which):
+            raise NotCut("what its loss is a mean over cannot be told from this batch")
+        fitting = [weighers[i] for i in which]
+        if not fitting and _additive.is_sum(together, alone):
+            fitting = [lambda part: None]
+        if not fitting:
+            raise NotCut("its loss is neither the mean nor the sum of its samples' losses: does it compare them, or weigh them?")
+        # Several: all samples weigh alike, whatever the mean is over.
+        self._fitting = fitting
+        return fitting[0]
+
+    def _losses(self, one: "_Batch", first: int, last: int) -> tuple[float, list[float]] | None:
+        trainer = self._steps._trainer
+        module = trainer.lightning_module
+
+        def loss_of(part) -> float:
+            result = self._steps._loop._training_step(OrderedDict(one.kwargs, batch=part))
+            if result.closure_loss is None:
+                raise NotCut("its training_step returns no loss")
+            return float(result.closure_loss)
+
+        rewind = Rewind(trainer.strategy.root_device, Buffers(module), _Metrics(trainer))
+        return _additive.measure(loss_of, module, rewind, one.batch, first, last, _batches.split)
 
 
 class _Batch:

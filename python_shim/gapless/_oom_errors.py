@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which exceptions mean out of memory, and letting go of what they hold."""
 
+import gc
 import sys
 import traceback
 
@@ -11,10 +12,18 @@ import torch
 DISGUISES = ("CUDNN_STATUS_NOT_SUPPORTED", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED", "CUFFT_INTERNAL_ERROR",
              "CUFFT_ALLOC_FAILED", "mha_graph.execute", "Unable to find a valid cuDNN algorithm", "unable to find an engine")
 
+# The driver's own, of what does not come from PyTorch's allocator: a library's handle, a module loaded late, a kernel's stack.
+DRIVERS = "CUDA error: out of memory"
+
+# Live bytes that an attempt may leave behind before Python's cycles are searched for them.
+_LEFT_BEHIND = 1 << 20
+
 
 def is_oom(error: BaseException, counted: bool) -> bool:
     """`counted`: the allocator answered a request with out of memory since the attempt began."""
     if isinstance(error, torch.OutOfMemoryError):
+        return True
+    if isinstance(error, RuntimeError) and DRIVERS in str(error):
         return True
     return counted and isinstance(error, RuntimeError) and any(word in str(error) for word in DISGUISES)
 
@@ -36,3 +45,16 @@ def let_go(error: BaseException) -> None:
         sys.last_value = sys.last_traceback = None
         if hasattr(sys, "last_exc"):
             sys.last_exc = None
+
+
+def live(device: torch.device) -> int:
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
+
+
+def settle(device: torch.device, before: int, counted: bool) -> None:
+    """After an attempt was undone that began with `before` live bytes. What is not counted as an OOM of the allocator's is memory that
+    the driver lacked: what lies idle is given back to it."""
+    if live(device) > before + _LEFT_BEHIND:
+        gc.collect()
+    if not counted and device.type == "cuda":
+        torch.cuda.empty_cache()

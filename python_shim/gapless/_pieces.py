@@ -23,10 +23,18 @@ class Adapter:
 
     _redone: "Redone | None" = None
     _evaluation: ElasticEvaluation | None = None
+    _failed_before = 0  # with models before this one
 
     @property
     def failures(self) -> int:
-        return self._redone.failures if self._redone is not None else 0
+        return self._failed_before + (self._redone.failures if self._redone is not None else 0)
+
+    def _train(self, model: torch.nn.Module, device: torch.device, folder: str | os.PathLike, *kept) -> "Redone":
+        """The batches of this model. A search over hyperparameters makes one for each trial."""
+        if self._redone is None or self._redone.model is not model:
+            self._failed_before = self.failures
+            self._redone = Redone(model, device, folder, *kept)
+        return self._redone
 
     @property
     def evaluation_failures(self) -> int:
@@ -74,7 +82,7 @@ class Redone:
     def _until_it_fits(self, batch, step, optimizers):
         most = None
         while True:
-            sequence = self._sequence()
+            sequence, live = self._sequence(), _oom_errors.live(self._device)
             error = None
             try:
                 if most is not None:
@@ -105,6 +113,7 @@ class Redone:
             self.model.zero_grad(set_to_none=True)
             self._gradients = False
             self._rewind.restore()
+            _oom_errors.settle(self._device, live, record is not None)
             most = max(1, round(self._sizing.failed(self._micro, self._per_sample, record) * self._per_sample))
 
     def whole(self, units: int, why: str) -> None:

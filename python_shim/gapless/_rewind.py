@@ -15,7 +15,9 @@ class Rewind:
     def __init__(self, device: torch.device, *kept) -> None:
         self._device = device
         self._cpu = torch.get_rng_state()
-        self._cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+        # To ask would start CUDA.
+        started = device.type == "cuda" and torch.cuda.is_initialized()
+        self._cuda = torch.cuda.get_rng_state(device) if started else None
         self._python = random.getstate()
         numpy = sys.modules.get("numpy")
         self._numpy = numpy.random.get_state() if numpy is not None else None

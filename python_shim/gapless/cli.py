@@ -11,7 +11,7 @@ import pathlib
 import shutil
 import sys
 
-from . import _build_torch, _libraries
+from . import _automatic, _build_torch, _libraries
 from .doctor import command as doctor_command
 from .fit import command as fit_command
 from ._version import library_version, version
@@ -83,6 +83,16 @@ def _with_torch_library(environment: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name != "GAPLESS_TORCH_LIBRARY"}
 
 
+def _with_elastic_trainers(environment: dict[str, str]) -> dict[str, str]:
+    """Python finds the entry at its start, and that calls gapless._automatic. Runs may be nested; what looks on (gapless fit) goes
+    first, since it must see what does not fit."""
+    if environment.get("GAPLESS_OBSERVER", _automatic.ENTRY) != _automatic.ENTRY:
+        return environment
+    entry = str(pathlib.Path(__file__).resolve().parent / "fit" / "inside" / "entry")
+    others = [one for one in environment.get("PYTHONPATH", "").split(os.pathsep) if one and one != entry]
+    return environment | {"GAPLESS_OBSERVER": _automatic.ENTRY, "PYTHONPATH": os.pathsep.join([entry, *others]), _automatic.KEY: "1"}
+
+
 def run(arguments: argparse.Namespace) -> int:
     command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
     if not command:
@@ -90,6 +100,8 @@ def run(arguments: argparse.Namespace) -> int:
     environment = dict(os.environ)
     if arguments.conf is not None:
         environment["GAPLESS_CONF"] = arguments.conf
+    if arguments.elastic or _automatic.wanted():
+        environment = _with_elastic_trainers(environment)
     if arguments.sim is not None:
         # The tool knows what the simulation needs in the environment.
         extra = [] if arguments.no_gapless else ["--gapless"]
@@ -224,8 +236,11 @@ def _parser() -> argparse.ArgumentParser:
         description="Runs a program with gapless as PyTorch's CUDA allocator. Child processes run on it too, so it works with\n"
                     "torchrun and accelerate launch.",
         epilog="examples:\n  gapless run -- python train.py\n  gapless run --sim 80GiB -- python train.py\n"
-               "  gapless run -- torchrun --nproc-per-node 8 train.py\n\n" + EPILOG)
+               "  gapless run --elastic -- python train.py\n  gapless run -- torchrun --nproc-per-node 8 train.py\n\n" + EPILOG)
     command.add_argument("--sim", metavar="SIZE", help="on a simulated device of SIZE (80GiB): no GPU needed, kernels do nothing")
+    command.add_argument("--elastic", action="store_true",
+                         help="Trainers of transformers and Lightning do a batch that does not fit in smaller pieces, with the same "
+                              "result; accelerate's find_executable_batch_size takes the next size from gapless (GAPLESS_ELASTIC=1)")
     command.add_argument("--conf", metavar="OPTIONS", help="options of gapless, as in GAPLESS_CONF (slack:1.02)")
     command.add_argument("--no-gapless", action="store_true", help="leave PyTorch's allocator in place, to compare")
     command.add_argument("command", nargs=argparse.REMAINDER, metavar="-- PROGRAM ...", help="the program and its arguments")

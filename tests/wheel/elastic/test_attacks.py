@@ -129,10 +129,10 @@ class Recording:
         return types.SimpleNamespace(suggestion=types.SimpleNamespace(units=said, confidence=0.9)) if said else None
 
 
-@pytest.mark.parametrize(("forecasts", "refuses_three", "sizes"), [
+@pytest.mark.parametrize(("forecasts", "refuses", "sizes"), [
     ([40], False, [80, 3, 40]), ([40, 0], False, [80, 3, 40]), ([], False, [80, 3, 72, 64, 57]), ([2], False, [80, 3, 72, 64, 57]),
     ([40], True, [80, 3, 72, 64, 57])], ids=["known", "asked once", "not known", "too small", "the function refuses it"])
-def test_a_run_that_only_measures_ends_after_one_step_whatever_is_learnt(monkeypatch, forecasts, refuses_three, sizes):
+def test_a_run_that_only_measures_ends_after_one_step_whatever_is_learnt(monkeypatch, forecasts, refuses, sizes):
     from gapless import _accelerate
 
     device, tried, ended = Recording(*forecasts), [], []
@@ -142,7 +142,7 @@ def test_a_run_that_only_measures_ends_after_one_step_whatever_is_learnt(monkeyp
     def train(batch_size):
         tried.append(batch_size)
         model, optimizer = make()
-        if batch_size == 3 and refuses_three:
+        if batch_size == 3 and refuses:
             raise ValueError("an accumulation of no batches")
         if batch_size > 60:
             device.failures += 1
@@ -304,3 +304,60 @@ def test_evaluation_with_a_metric_counts_each_sample_once():
     pieces = evaluate(batch)
     assert sum(seen) == SAMPLES == sum(count for count, _ in pieces)
     assert torch.allclose(torch.cat([result for _, result in pieces]), model(batch["x"]).detach())
+
+
+def test_an_evaluation_that_failed_has_drawn_nothing():
+    """What training draws afterwards is what it draws where the pieces fitted at once."""
+    def noisy(batch):
+        noise = torch.rand(len(batch["x"]))
+        if len(batch["x"]) > 4:
+            raise out_of_memory()
+        return noise
+
+    batch = next(batches())
+    torch.manual_seed(5)
+    evaluate = gapless.elastic_evaluation(noisy, device="cpu")
+    found = torch.cat([result for _, result in evaluate(batch)])
+    after = torch.rand(3)
+    torch.manual_seed(5)
+    torch.testing.assert_close(found, torch.cat([torch.rand(4), torch.rand(3)]))
+    torch.testing.assert_close(after, torch.rand(3))
+
+
+def test_what_the_driver_lacked_is_out_of_memory_too():
+    """A library's handle, a module loaded late: PyTorch raises another error, and its allocator counted none."""
+    model, optimizer = make()
+    tried = []
+
+    def step_fn(batch):
+        tried.append(len(batch["x"]))
+        if len(batch["x"]) > 4:
+            raise RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported at some other API call.")
+        return loss_of(model, **batch)
+
+    gapless.elastic(step_fn, optimizer=optimizer, model=model)(next(batches()))
+    assert tried == [7, 3, 2, 2]
+
+
+def test_an_interrupt_leaves_a_step_that_can_be_done_again():
+    model, optimizer = make()
+    calls = []
+
+    def step_fn(batch):
+        calls.append(len(batch["x"]))
+        if len(calls) == 1:
+            raise out_of_memory()
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return loss_of(model, **batch)
+
+    step = gapless.elastic(step_fn, optimizer=optimizer, model=model)
+    batch = next(batches())
+    with pytest.raises(KeyboardInterrupt):
+        step(batch)
+    assert step.counts.steps == 0
+    step(batch)
+    whole, other = make()
+    loss_of(whole, **batch).backward()
+    other.step()
+    torch.testing.assert_close(weights(model), weights(whole), rtol=1e-12, atol=1e-14)

@@ -265,3 +265,33 @@ def test_find_executable_batch_size_of_what_has_no_optimizer_measures_nothing(ca
 
     assert evaluate() > 2
     assert tried == sorted(tried, reverse=True)
+
+
+def test_cycles_of_an_attempt_are_let_go():
+    """Outputs that refer to each other are gone only when Python looks for them: before the next attempt."""
+    from gapless import _pieces
+
+    def fill(count):
+        held = [torch.empty(count * 6 * MIB, dtype=torch.uint8, device="cuda")]
+        held.append(held)
+        torch.empty(count * 6 * MIB, dtype=torch.uint8, device="cuda")
+        held.clear()  # what ended well leaves nothing
+
+    redone = _pieces.Redone(torch.nn.Linear(1, 1), torch.device("cuda:0"), ".")
+
+    def step(batch, most):
+        for piece, _ in redone.pieces(batch, 8, 8, most, split=lambda batch, start, stop: batch[start:stop], weight=len):
+            fill(len(piece))
+
+    evaluation = gapless.elastic_evaluation(lambda piece: fill(len(piece)), device="cuda")
+    gapless.set_limit(torch.cuda.memory_allocated() + 64 * MIB)
+    gc.collect()
+    gc.disable()
+    try:
+        redone.begin(None, 0)
+        redone.run(torch.zeros(8, 1), step, lambda: [])
+        gc.collect()
+        evaluation(torch.zeros(8, 1))
+    finally:
+        gc.enable()
+    assert (redone.failures, evaluation.failures) == (1, 1)

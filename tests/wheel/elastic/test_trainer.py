@@ -25,9 +25,10 @@ class Model(torch.nn.Module):
         self.sizes, self.failing = [], set()
 
     def forward(self, x, labels):
-        self.sizes.append(len(x))
-        if len(self.sizes) in self.failing:
-            raise out_of_memory()
+        if torch.is_grad_enabled():  # what is only measured is no attempt
+            self.sizes.append(len(x))
+            if len(self.sizes) in self.failing:
+                raise out_of_memory()
         labels = torch.as_tensor(labels, dtype=torch.float64)
         return {"loss": ((self.line(x)[:, 0] - labels.reshape(len(x), -1)[:, -1]) ** 2)[labels.reshape(len(x), -1)[:, -1] != -100].mean()}
 

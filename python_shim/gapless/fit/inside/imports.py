@@ -25,8 +25,7 @@ class _Finder(importlib.abc.MetaPathFinder):
         self.wanted: dict[str, list] = {}  # what to call, in this order
 
     def find_spec(self, name, path, target=None):
-        then = self.wanted.get(name)
-        if then is None:
+        if name not in self.wanted:
             return None
         for finder in sys.meta_path:
             if finder is self or not hasattr(finder, "find_spec"):
@@ -34,8 +33,8 @@ class _Finder(importlib.abc.MetaPathFinder):
             spec = finder.find_spec(name, path, target)
             if spec is not None:
                 if spec.loader is not None:
-                    self.wanted.pop(name, None)
-                    spec.loader = _Loader(spec.loader, lambda module: [one(module) for one in then])
+                    # Who only asks where it is does not import it.
+                    spec.loader = _Loader(spec.loader, lambda module: [one(module) for one in self.wanted.pop(name, ())])
                 return spec
         return None
 
