@@ -78,7 +78,8 @@ void TorchAllocator::open_core() {
 // on the device that the program starts with.
 void TorchAllocator::say_of_fabric() {
   char asked[8] = {};
-  if (gapless_get_option(core(), "fabric_handles", asked, sizeof asked) != GAPLESS_OK || asked[0] != 'T') return;
+  if (gapless_get_option(core(), "fabric_handles", asked, sizeof asked) != GAPLESS_OK || std::string(asked) != "true")
+    return;
   int device = 0;
   if (cudaGetDevice(&device) != cudaSuccess) return;
   if (gapless_warm_up(core(), device, nullptr, 0) == GAPLESS_OK) warn_of_settings(core());

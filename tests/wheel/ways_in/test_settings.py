@@ -28,6 +28,15 @@ def test_misspelt_settings_are_said(device):
     assert warnings_of(device.python(USE, preload=True, environment={"GAPLESS_CONF": "slack:1.05"})) == []
 
 
+def test_fabric_handles_that_the_device_does_not_make_are_said_once(device):
+    asked = {"GAPLESS_CONF": "fabric_handles:true"}
+    said = warnings_of(device.python(USE, preload=True, environment=asked))
+    assert len(said) == 1 and "fabric_handles: device 0 makes none (it does not support them)" in said[0], said
+    said = warnings_of(device.python(USE, preload=True, environment=asked, sim_config="fabric=1,fabric_permitted=0"))
+    assert len(said) == 1 and "CUDA_ERROR_NOT_PERMITTED" in said[0], said
+    assert warnings_of(device.python(USE, preload=True, environment=asked, sim_config="fabric=1")) == []
+
+
 def test_settings_without_effect_are_said_once(device):
     source = USE + """
 for _ in range(2):
