@@ -87,8 +87,8 @@ typedef struct gapless_open_args {
 } gapless_open_args;
 
 /* Opens the driver and makes an allocator. No context is created and no memory reserved before the first
- * allocation on a device. `args` may be NULL.
- * Errors: UNSUPPORTED (no driver; a forked child of a process that has used CUDA), INVALID_ARGUMENT (options). */
+ * allocation on a device (with fabric_handles: before its first use in any call). `args` may be NULL.
+ * Errors: UNSUPPORTED (no driver; a forked child, where an allocator of its parent was in use), INVALID_ARGUMENT (options). */
 GAPLESS_NODISCARD GAPLESS_EXPORT gapless_status gapless_open(const gapless_open_args* args, gapless_allocator** out);
 
 /* Gives everything back. Not thread-safe against other calls on the same allocator.

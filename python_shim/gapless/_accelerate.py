@@ -12,7 +12,7 @@ from ._sizing import own_label
 
 # The batch of the step that is measured where an attempt failed before anything had run. Of one sample kernels differ. Of others,
 # activations may have sizes of parameters by chance, and nothing tells whether they grow. Recorded steps of twenty models after an
-# attempt of 64: from 3, DistilBERT of 128 tokens (384 rows, half its width) 14 of 54 too large, Swin too small; from 2 none of 1,148
+# attempt of 64: from 3, DistilBERT of 128 tokens (384 rows, half its width) 14 of 54 too large, Swin too small; from 2 none of 1,178
 # too large. But where two samples have as many tokens as the model is wide (test_spike.py), from 2 the size was far too large.
 _MEASURED = 3
 # From here on a suggestion rests on a step that ran.

@@ -7,6 +7,10 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from . import _oom_errors
+from ._classes import Classes, tells
+from ._pieces import NotCut
+
 # Samples that are measured one by one and together.
 MOST = 4
 # Of the largest loss; bf16 rounds to 0.4 %.
@@ -79,16 +83,49 @@ def _away(together: float, alone: Sequence[float], weights: Sequence[float] | No
     return abs(together - sum(parts)) / largest if largest else 0.0
 
 
-def measure(loss_of: Callable, model: torch.nn.Module, rewind, batch, first: int, last: int,
-            split: Callable) -> tuple[float, list[float]] | None:
+def measure(loss_of: Callable, model: torch.nn.Module, rewind, batch, first: int, last: int, split: Callable,
+            counted: Callable[[], int]) -> tuple[float, list[float]] | None:
     """The loss of samples `first` to `last` together, and of each alone; of fewer where not so many fit, and None where not even two
-    do. What loss_of changes is put back."""
+    do. What loss_of changes is put back. `counted`: how often the allocator was out of memory."""
     while last - first > 1:
+        before, error = counted(), None
         try:
             with evaluating(model):
                 return loss_of(split(batch, first, last)), [loss_of(split(batch, one, one + 1)) for one in range(first, last)]
-        except torch.OutOfMemoryError:
-            last = first + (last - first) // 2
+        except Exception as raised:
+            if not _oom_errors.is_oom(raised, counted() > before):
+                raise
+            error = raised
         finally:
             rewind.restore()
+        _oom_errors.let_go(error)
+        last = first + (last - first) // 2
     return None
+
+
+# Neighbours of different classes that are measured of one batch before it is said that nothing can be told.
+_TRIES = 4
+
+
+def compare_classes(known: Classes, batch, samples: int, weights: Sequence[float],
+                    losses_of: Callable[[int, int], tuple[float, list[float]] | None]) -> None:
+    """Raises NotCut unless samples of all classes of the batch were measured to count by `weights` alone. losses_of(first, last): as
+    measure()."""
+    labels = known.labels(batch, samples)
+    tries = 0
+    while apart := [i for i in known.apart(labels) if weights[i] and weights[i + 1]]:
+        if tries == _TRIES or tries >= len(apart):
+            raise NotCut("whether its loss weighs samples by their class cannot be told from this batch")
+        first = last = apart[tries]
+        while last < samples and last - first < MOST and weights[last]:
+            last += 1
+        found = losses_of(first, last)
+        if found is None or not all(map(math.isfinite, (found[0], *found[1]))):
+            return  # nothing is found out now
+        together, alone = found
+        told = tells(together, alone, weights[first:first + len(alone)])
+        if told is False:
+            raise NotCut("its loss is not the mean of its samples' losses: does it weigh them by their class?")
+        if told:
+            known.weigh_alike(labels, first, first + len(alone))
+        tries += 0 if told else 1

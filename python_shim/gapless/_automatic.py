@@ -18,13 +18,15 @@ _begun = False
 
 
 def wanted(environment=os.environ) -> bool:
-    return environment.get(KEY, "0").lower() not in ("", "0", "false", "off", "no")
+    # Another observer (gapless fit) must see what does not fit.
+    another = environment.get("GAPLESS_OBSERVER") not in (None, "", ENTRY)
+    return not another and environment.get(KEY, "0").lower() not in ("", "0", "false", "off", "no")
 
 
 def begin() -> None:
     """At the start of Python, or from gapless.install(). Trainers that were imported before are changed at once. May be called again."""
     global _begun
-    if _begun:
+    if _begun or (KEY in os.environ and not wanted()):
         return
     _begun = True
     imports.when_imported("transformers.trainer", _guarded(_transformers))
@@ -53,7 +55,7 @@ def _guarded(change):
 
 
 def _before(kind, names, attach) -> None:
-    """`attach(trainer)` before the methods of a class; an error of it is told and forgotten."""
+    """`attach(trainer, *arguments)` before the methods of a class; an error of it is told and forgotten."""
     for name in names:
         original = getattr(kind, name)
 
@@ -61,7 +63,7 @@ def _before(kind, names, attach) -> None:
             if getattr(self, "gapless", None) is None and not getattr(self, "_gapless_left", False):
                 self._gapless_left = True  # one try a trainer
                 try:
-                    attach(self)
+                    attach(self, *args, **kwargs)
                 except Exception as error:
                     _say(f"{type(self).__name__} stays as it is: {error!r}")
             return _original(self, *args, **kwargs)
@@ -73,7 +75,7 @@ def _before(kind, names, attach) -> None:
 
 
 def _transformers(module) -> None:
-    _before(module.Trainer, ("train", "evaluate", "predict"), lambda trainer: _attach_transformers(module.Trainer, trainer))
+    _before(module.Trainer, ("train", "evaluate", "predict"), lambda trainer, *_, **__: _attach_transformers(module.Trainer, trainer))
 
 
 def _attach_transformers(kind, trainer) -> None:
@@ -119,7 +121,7 @@ def _lightning(module) -> None:
     _before(module.Trainer, ("fit", "validate", "test", "predict"), _attach_lightning)
 
 
-def _attach_lightning(trainer) -> None:
+def _attach_lightning(trainer, model=None, *_, **__) -> None:
     from ._lightning import LightningSteps, Measured, refusal
 
     name = f"Lightning's {type(trainer).__name__}"
@@ -127,5 +129,7 @@ def _attach_lightning(trainer) -> None:
     if why is not None:
         return _say(f"{name} stays as it is: {why}")
     LightningSteps(trainer, Measured, None)
+    if getattr(model, "automatic_optimization", True) is False:
+        return _say(f"{name}: its training stays as it is, the module optimizes by hand; evaluation batches are cut where they do not fit ({KEY})")
     _say(f"{name}: a batch that does not fit is done in smaller pieces where the loss is measured to be a mean or a sum over "
          f"its samples; batch size, schedule and step count stay ({KEY})")

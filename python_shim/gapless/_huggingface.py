@@ -62,7 +62,8 @@ class _TrainerSteps(Adapter):
         self._trainer = trainer
         self._training_step, self._compute_loss = trainer.training_step, trainer.compute_loss
         self._prediction_step = trainer.prediction_step
-        self._loss_of = Loss(trainer, weight)
+        self._weight = weight
+        self._forget()
         self._folder = folder or trainer.args.output_dir or "."
         self._share: float | None = None
         self._told = False
@@ -71,6 +72,9 @@ class _TrainerSteps(Adapter):
         if evaluation:
             trainer.prediction_step = types.MethodType(lambda _, *a, **k: self._predict(*a, **k), trainer)
         trainer.gapless = self
+
+    def _forget(self) -> None:
+        self._loss_of = Loss(self._trainer, self._compute_loss, self._weight, self.ooms)
 
     # ---- training
 
@@ -130,12 +134,12 @@ class _TrainerSteps(Adapter):
         if not samples or (self._trainer.can_return_loss and inputs.get("labels") is None):
             return self._prediction_step(model, inputs, prediction_loss_only, ignore_keys)
         joined, weights = _Joined(samples), []
-        try:
-            weight = self._loss_of.mean_over(inputs)
-        except NotCut:
-            weight = _batches.samples
+        weight = None
 
         def predict(piece):
+            nonlocal weight
+            if weight is None and _batches.samples(piece) != samples:
+                weight = _batches.samples if inputs.get("labels") is None else self._loss_of.proven_mean(model, inputs, None)
             result = self._prediction_step(model, piece, prediction_loss_only, ignore_keys)
             count = _batches.samples(piece)
             if count == samples:
@@ -145,7 +149,11 @@ class _TrainerSteps(Adapter):
             weights.append(weight(piece))
             return result[0]
 
-        pieces = self._in_evaluation_pieces(predict, inputs, self._trainer.args.device)
+        try:
+            pieces = self._in_evaluation_pieces(predict, inputs, self._trainer.args.device)
+        except NotCut as reason:
+            print(f"gapless: an evaluation batch stays whole: {reason}", file=sys.stderr, flush=True)
+            return self._prediction_step(model, inputs, prediction_loss_only, ignore_keys)
         if len(pieces) == 1:
             return pieces[0][1]
         losses = [loss * (part / (sum(weights) or 1.0)) for (_, loss), part in zip(pieces, weights, strict=True)

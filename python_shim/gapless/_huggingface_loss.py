@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 
 from . import _additive, _batches
+from ._classes import Classes
 from ._pieces import NotCut
 from ._rewind import Buffers, Rewind
 
@@ -16,27 +17,30 @@ _HALVES, _STAYS = (1.9, 2.1), (0.97, 1.03)
 class Loss:
     """`weight`: the user's word for what a mean is over."""
 
-    def __init__(self, trainer, weight: Callable[[dict], float] | None) -> None:
+    def __init__(self, trainer, compute_loss: Callable, weight: Callable[[dict], float] | None, counted: Callable[[], int]) -> None:
         import transformers
 
-        self._trainer, self._compute_loss, self._weight = trainer, trainer.compute_loss, weight
-        self._custom = getattr(trainer.compute_loss, "__func__", None) is not transformers.Trainer.compute_loss
+        self._trainer, self._compute_loss, self._weight, self._counted_ooms = trainer, compute_loss, weight, counted
+        self._custom = getattr(compute_loss, "__func__", None) is not transformers.Trainer.compute_loss
         self._proven = False  # that the loss of a batch is the mean that it is taken for
+        self._classes = Classes()
         self._divides: bool | None = None  # measured: the loss is divided by the items that it is given
 
     def weigher(self, model, inputs: dict, items) -> Callable[[dict], float | None]:
         """Of a batch that is to be cut: how much a part of it counts; None of it: losses of parts add up. Raises NotCut."""
         if self._adds_up(model, inputs, items):
             return lambda part: None
-        weight = self.mean_over(inputs)
-        if self._weight is None and not self._proven:
-            self._prove(model, inputs, items, weight)
-        return weight
+        return self.proven_mean(model, inputs, items)
 
-    def mean_over(self, inputs: dict) -> Callable[[dict], float]:
-        """How much a part of `inputs` counts in a loss that is a mean. Raises NotCut."""
+    def proven_mean(self, model, inputs: dict, items) -> Callable[[dict], float]:
+        """How much a part of `inputs` counts in a loss that is a mean, as was measured. Raises NotCut."""
         if self._weight is not None:
             return self._weight
+        weight = self._mean_over(inputs)
+        self._prove(model, inputs, items, weight)
+        return weight
+
+    def _mean_over(self, inputs: dict) -> Callable[[dict], float]:
         counted = self._counted(inputs)
         if counted is None:
             raise NotCut("what its loss is a mean over is not known; weight= of gapless.elastic_trainer says it")
@@ -66,9 +70,12 @@ class Loss:
         first = int(counted(inputs).bool().int().argmax()) if counted is not None else 0
         rewind = Rewind(self._trainer.args.device, Buffers(model))
         losses = []
-        for factor in (1, 2):
-            with torch.no_grad():
-                losses.append(self._loss(model, _batches.split(inputs, first, first + 1), items * factor))
+        try:
+            for factor in (1, 2):
+                with torch.no_grad():
+                    losses.append(self._loss(model, _batches.split(inputs, first, first + 1), items * factor))
+                rewind.restore()
+        finally:
             rewind.restore()
         ratio = losses[0] / losses[1] if losses[1] else float("nan")
         if _STAYS[0] <= ratio <= _STAYS[1]:
@@ -83,16 +90,25 @@ class Loss:
 
     def _prove(self, model, inputs, items, weight) -> None:
         """Measures some samples alone and together. Raises NotCut where their losses do not make that of the batch."""
-        weights = [weight(_batches.split(inputs, one, one + 1)) for one in range(_batches.samples(inputs))]
-        first, last = _additive.window(weights)
-        found = _additive.measure(lambda part: self._loss(model, part, items), model, Rewind(self._trainer.args.device, Buffers(model)),
-                                  inputs, first, last, _batches.split)
-        if found is None:
-            return  # few samples without gradients: where not even two fit, nothing is found out now
-        together, alone = found
-        if _additive.is_mean(together, alone, weights[first:first + len(alone)]) is False:
-            raise NotCut("its loss is not the mean of its samples' losses: does it compare them, or weigh them?")
-        self._proven = True
+        samples = _batches.samples(inputs)
+        weights = [weight(_batches.split(inputs, one, one + 1)) for one in range(samples)]
+        rewind = Rewind(self._trainer.args.device, Buffers(model))
+
+        def losses_of(first: int, last: int):
+            return _additive.measure(lambda part: self._loss(model, part, items), model, rewind, inputs, first, last, _batches.split,
+                                     self._counted_ooms)
+
+        if not self._proven:
+            first, last = _additive.window(weights)
+            found = losses_of(first, last)
+            if found is None:
+                return  # few samples without gradients: where not even two fit, nothing is found out now
+            together, alone = found
+            mean = _additive.is_mean(together, alone, weights[first:first + len(alone)])
+            if mean is False:
+                raise NotCut("its loss is not the mean of its samples' losses: does it compare them, or weigh them?")
+            self._proven = bool(mean)
+        _additive.compare_classes(self._classes, inputs, samples, weights, losses_of)
 
     # ---- what a mean is over
 

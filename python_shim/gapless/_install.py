@@ -15,8 +15,8 @@ def install(*, strict: bool = False) -> bool:
     """Makes gapless PyTorch's CUDA allocator. Call it before the first use of CUDA; importing torch before is fine.
 
     Returns True if gapless is PyTorch's allocator now. When it cannot be (another PyTorch version, CUDA in use already,
-    another allocator chosen, libraries missing), PyTorch's allocator stays, one line on stderr says why, and False is
-    returned, or InstallError raised if `strict`. Whether the devices can be served is only known when PyTorch starts
+    another allocator chosen, libraries missing), PyTorch's allocator stays, one line on stderr says why and False is
+    returned; if `strict`, InstallError is raised, whose text has the reason where no line was written. Whether the devices can be served is only known when PyTorch starts
     CUDA; if one cannot, PyTorch's own allocator takes over then, with one line on stderr.
 
     Starts neither CUDA nor a thread: processes may still be forked. May be called again. With GAPLESS_ELASTIC=1 in the environment

@@ -2,12 +2,14 @@
 """Lightning's Trainer: what it calls a closure (forward, zero_grad and backward of a batch) is done in pieces."""
 
 import contextlib
+import sys
 from collections import OrderedDict
 from collections.abc import Callable
 
 import torch
 
 from . import _additive, _batches
+from ._classes import Classes
 from ._pieces import Adapter, NotCut
 from ._rewind import Buffers, Rewind
 
@@ -29,12 +31,17 @@ class LightningSteps(Adapter):
         self._trainer, self._folder = trainer, folder or trainer.default_root_dir
         self._weight = Measured(self) if weight is Measured else weight or _batches.samples
         self._window: object = None
+        self._told = False
         self._loop = trainer.fit_loop.epoch_loop.automatic_optimization
         self._make_closure = self._loop._make_closure
         self._loop._make_closure = self._closure
         for name in ("validation_step", "test_step", "predict_step"):
             setattr(trainer.strategy, name, self._evaluating(getattr(trainer.strategy, name)))
         trainer.gapless = self
+
+    def _forget(self) -> None:
+        if isinstance(self._weight, Measured):
+            self._weight = Measured(self)
 
     # ---- training
 
@@ -130,6 +137,9 @@ class LightningSteps(Adapter):
                     raise
 
             pieces = self._in_evaluation_pieces(of, args[0], self._trainer.strategy.root_device)
+            if len(pieces) > 1 and isinstance(self._weight, Measured) and not self._told:
+                self._told = True
+                print("gapless: evaluation batches are cut; what they log is taken for means over samples", file=sys.stderr, flush=True)
             return _batches.join([result for _, result in pieces], [count for count, _ in pieces])
 
         return evaluate
@@ -142,6 +152,7 @@ class Measured:
     def __init__(self, steps: LightningSteps) -> None:
         self._steps = steps
         self._fitting: list[Callable] = []
+        self._classes = Classes()
 
     def of(self, one: "_Batch") -> Callable:
         """The weight of a part of that batch; None of it: losses add up. Raises NotCut."""
@@ -151,6 +162,7 @@ class Measured:
             nonlocal found
             if found is None:
                 found = self._fitting[0] if len(self._fitting) == 1 else self._measure(one)
+                self._compare_classes(one, found)
             return found(part)
 
         return weight
@@ -187,6 +199,14 @@ class Measured:
         self._fitting = fitting
         return fitting[0]
 
+    def _compare_classes(self, one: "_Batch", weigher: Callable) -> None:
+        samples = _batches.samples(one.batch)
+        weights = [weigher(_batches.split(one.batch, i, i + 1)) for i in range(samples)]
+        if None in weights:
+            return  # a sum: its parts add up whatever their weights
+        self._steps._redone.aside()
+        _additive.compare_classes(self._classes, one.batch, samples, weights, lambda first, last: self._losses(one, first, last))
+
     def _losses(self, one: "_Batch", first: int, last: int) -> tuple[float, list[float]] | None:
         trainer = self._steps._trainer
         module = trainer.lightning_module
@@ -198,7 +218,7 @@ class Measured:
             return float(result.closure_loss)
 
         rewind = Rewind(trainer.strategy.root_device, Buffers(module), _Metrics(trainer))
-        return _additive.measure(loss_of, module, rewind, one.batch, first, last, _batches.split)
+        return _additive.measure(loss_of, module, rewind, one.batch, first, last, _batches.split, self._steps.ooms)
 
 
 class _Batch:

@@ -33,8 +33,17 @@ class Adapter:
         """The batches of this model. A search over hyperparameters makes one for each trial."""
         if self._redone is None or self._redone.model is not model:
             self._failed_before = self.failures
+            if self._redone is not None:
+                self._forget()
             self._redone = Redone(model, device, folder, *kept)
         return self._redone
+
+    def _forget(self) -> None:
+        """What was measured of the model before."""
+
+    def ooms(self) -> int:
+        """How often the allocator was out of memory."""
+        return self._redone.ooms() if self._redone is not None else 0
 
     @property
     def evaluation_failures(self) -> int:
@@ -82,7 +91,7 @@ class Redone:
     def _until_it_fits(self, batch, step, optimizers):
         most = None
         while True:
-            sequence, live = self._sequence(), _oom_errors.live(self._device)
+            sequence = self.ooms()
             error = None
             try:
                 if most is not None:
@@ -95,7 +104,7 @@ class Redone:
                 self._sizing.device.mark_phase("optimizer")
                 return result
             except Exception as raised:
-                if not _oom_errors.is_oom(raised, self._sequence() > sequence):
+                if not _oom_errors.is_oom(raised, self.ooms() > sequence):
                     raise
                 record = self._sizing.device.last_oom()
                 if record is not None and record["sequence"] <= sequence:
@@ -113,7 +122,8 @@ class Redone:
             self.model.zero_grad(set_to_none=True)
             self._gradients = False
             self._rewind.restore()
-            _oom_errors.settle(self._device, live, record is not None)
+            # Gradients were live when the attempt began, and are not now: whatever is left may be held by cycles.
+            _oom_errors.settle(self._device, 0, record is not None)
             most = max(1, round(self._sizing.failed(self._micro, self._per_sample, record) * self._per_sample))
 
     def whole(self, units: int, why: str) -> None:
@@ -168,7 +178,7 @@ class Redone:
     def _label(self) -> str:
         return self._sizing.label + ("+" if self._gradients else "")
 
-    def _sequence(self) -> int:
+    def ooms(self) -> int:
         record = self._sizing.device.last_oom()
         return record["sequence"] if record else 0
 

@@ -81,7 +81,11 @@ Status Allocator::bring_up(int device, DeviceAllocator*& out) {
   if (const Result result = ops_->device_info(device, info); result != Result::ok)
     return base::fail_driver("cuDeviceGetAttribute", static_cast<int>(result), ops_->result_name(result));
   const std::string note = settle_fabric(*ops_, device, options_, info);
-  if (!note.empty()) notes_ += (notes_.empty() ? "" : "\n") + note;
+  if (!note.empty()) {
+    notes_ += (notes_.empty() ? "" : "\n") + note;
+    // Nobody reads the notes so late.
+    std::fprintf(stderr, "gapless: %s\n", note.c_str());
+  }
   owned_.push_back(std::make_unique<DeviceAllocator>(shared_, device, info, options_));
   out = owned_.back().get();
   slot(device).store(out, std::memory_order_release);

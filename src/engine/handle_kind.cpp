@@ -16,8 +16,9 @@ std::string settle_fabric(driver::DriverOps& ops, int device, const config::Opti
     wanted.fabric = true;
     driver::Handle handle = 0;
     const Result result = ops.create(device, info.granularity, wanted, handle);
-    if (result == Result::ok) {
-      static_cast<void>(ops.release(handle));
+    // A device that is full now may make them later.
+    if (result == Result::ok || result == Result::out_of_memory) {
+      if (result == Result::ok) static_cast<void>(ops.release(handle));
       info.fabric_handles = true;
       return {};
     }

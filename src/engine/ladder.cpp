@@ -14,12 +14,6 @@
 
 namespace gapless::engine {
 
-namespace {
-// A layout that still changes may come by the same moment twice: after one comeback lengths_gpt2_fixed, live, steps
-// aside to and fro for ever (docs/adr/0006).
-constexpr unsigned kMetInALoop = 2;
-}  // namespace
-
 // From the cheapest rung down. What frees wait for is ordered first, then waited for, then the whole device.
 Ladder::Step Ladder::try_rungs(const Request& request, bool capturing, std::unique_lock<base::MapLock>& map,
                                Granted& out) {
@@ -91,10 +85,10 @@ Status Ladder::climb_from(const Request& request, BackedHeap& heap, heap::BlockI
   if (!capturing && lend(request, home, heap, block, out) == Step::done) return Status::ok;
   const std::optional<Moment> moment = moment_of(request, heap, block);
   const unsigned met = moment ? recurring_.times(*moment) : 0;
-  if (met >= kMetInALoop) recurring_.came_back();
+  recurring_.met(met);
   // Once the loop is known to come round, a new miss is one that will come back too.
-  const bool moves = moment && (met > 0 || recurring_.comes_round());
-  if (should_step_aside(heap, moves) && step_aside(request, heap, block, out)) return Status::ok;
+  const bool comes_back = moment && (met > 0 || recurring_.comes_round());
+  if (should_step_aside(heap, comes_back) && step_aside(request, heap, block, out)) return Status::ok;
   const Persistence persistence{met, met >= policy::kSettlingPatience ? policy::kSettlingSlack : 0};
   switch (back_or_take_back(request, home, heap, block, capturing, out, persistence)) {
     case Step::done:

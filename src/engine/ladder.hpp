@@ -55,7 +55,7 @@ class Ladder {
                          bool capturing, Granted& out, const Persistence& persistence = {});
   Step lend(const Request& request, StreamHome& home, BackedHeap& heap, heap::BlockId block, Granted& out);
   std::optional<Moment> moment_of(const Request& request, BackedHeap& heap, heap::BlockId block);
-  bool should_step_aside(const BackedHeap& heap, bool moves) const;
+  bool should_step_aside(const BackedHeap& heap, bool comes_back) const;
   bool step_aside(const Request& request, BackedHeap& heap, heap::BlockId block, Granted& out);
   Step try_other_places(const Request& request, StreamHome& home, BackedHeap& heap, bool capturing, Granted& out);
   Step try_pools_on_oom(const Request& request, StreamHome& home, Granted& out);

@@ -27,12 +27,12 @@ std::optional<Moment> Ladder::moment_of(const Request& request, BackedHeap& heap
   return Moment{live, request.size, offset};
 }
 
-// `moves`: a miss that would move granules, in this step and in the next ones. Elsewhere the place that the sequence of
-// requests gives is the better one (docs/adr/0002). Small blocks leave a place that is not backed at once: a granule
+// `comes_back`: the miss would move granules, and did so or will in other steps. Elsewhere the place that the sequence
+// of requests gives is the better one (docs/adr/0002). Small blocks leave a place that is not backed at once: a granule
 // that theirs take from the large ones is missed there, and what they gain by a settled layout of their own is little.
-bool Ladder::should_step_aside(const BackedHeap& heap, bool moves) const {
+bool Ladder::should_step_aside(const BackedHeap& heap, bool comes_back) const {
   if (heap.size_class() == heap::SizeClass::small) return state_.options.step_aside && heap.pool == nullptr;
-  return moves;
+  return comes_back;
 }
 
 // The block goes to a free place that is wholly backed, if there is one: no driver call, and another layout from here

@@ -20,7 +20,7 @@ struct Moment {
 
 class RecurringMisses {
  public:
-  // How often was a miss at this moment met before, as far as is remembered? Counts to 255.
+  // How often did a miss at this moment move granules before, as far as is remembered? Counts to 255.
   unsigned times(const Moment& moment) const {
     const std::uint64_t key = key_of(moment);
     const std::uint64_t kept = kept_[key >> (64 - kBits)];
@@ -31,8 +31,10 @@ class RecurringMisses {
     const std::uint64_t before = times(moment);
     kept_[key >> (64 - kBits)] = (key & ~kCount) | (before < kCount ? before + 1 : before);
   }
-  // A miss was met that was met before: the program is one whose steps are alike.
-  void came_back() { comes_round_ = true; }
+  // A miss is met at whose moment granules were moved so often before. Twice tells a loop; after one time only, a
+  // layout that still changes would step aside to and fro (docs/adr/0006).
+  void met(unsigned times) { comes_round_ = comes_round_ || times >= 2; }
+  // The program is one whose steps are alike.
   bool comes_round() const { return comes_round_; }
 
  private:

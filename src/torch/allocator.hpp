@@ -183,7 +183,6 @@ class TorchAllocator final : public cca::CUDAAllocator {
                               const char* complaint = "Allocator not initialized for device ") const;
   void start(int device_count);
   void open_core();
-  void say_of_fabric();
   void hand_back(const std::string& why);
   void apply_history();
   std::optional<double> fraction_of(DeviceIndex device) const;

@@ -51,7 +51,6 @@ void TorchAllocator::start(int device_count) {
     device_count_.store(device_count, std::memory_order_release);
   }
   set_detour(kNotReady, false);
-  if (known == 0) say_of_fabric();
   const double fraction = configured_fraction();
   for (int device = known; device < device_count && fraction < 1.0; ++device) {
     setMemoryFraction(fraction, static_cast<DeviceIndex>(device));
@@ -72,17 +71,6 @@ void TorchAllocator::open_core() {
   add_free_memory_callbacks(core);
   follow_settings(core);
   core_.store(core, std::memory_order_release);
-}
-
-// Whether a device makes fabric handles shows in making one, which starts its context: only where they were asked for,
-// on the device that the program starts with.
-void TorchAllocator::say_of_fabric() {
-  char asked[8] = {};
-  if (gapless_get_option(core(), "fabric_handles", asked, sizeof asked) != GAPLESS_OK || std::string(asked) != "true")
-    return;
-  int device = 0;
-  if (cudaGetDevice(&device) != cudaSuccess) return;
-  if (gapless_warm_up(core(), device, nullptr, 0) == GAPLESS_OK) warn_of_settings(core());
 }
 
 void TorchAllocator::hand_back(const std::string& why) {

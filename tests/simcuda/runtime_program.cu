@@ -273,10 +273,10 @@ void graphs() {
   OK(cudaEventRecord(join, side));
   OK(cudaStreamWaitEvent(stream, join, 0));
   const cudaGraphNode_t* next = nullptr;
-  const cudaGraphEdgeData* data = nullptr;
+  const cudaGraphEdgeData* edge = nullptr;
   std::size_t depends_on = 0;
-  OK(cudaStreamGetCaptureInfo(stream, &status, nullptr, nullptr, &next, &data, &depends_on));
-  CHECK(depends_on == 2 && data[1].type == 0);
+  OK(cudaStreamGetCaptureInfo(stream, &status, nullptr, nullptr, &next, &edge, &depends_on));
+  CHECK(depends_on == 2 && edge[1].type == 0);
   cudaGraph_t graph = nullptr;
   OK(cudaStreamEndCapture(stream, &graph));
   std::size_t nodes = 0;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What physical handles are made for: POSIX descriptors, fabric handles where they are asked for, GPUDirect RDMA.
+#include "engine/handle_kind.hpp"
+#include "driver/fault_driver.hpp"
 #include "fixture.hpp"
 
 namespace gapless::engine {
@@ -58,6 +60,23 @@ TEST_F(HandleKind, ADeviceWithoutFabric) {
   EXPECT_EQ(said,
             "fabric_handles: device 0 makes none (it does not support them); its memory is shareable by POSIX "
             "descriptors only");
+}
+
+TEST_F(HandleKind, ADeviceThatIsFullNow) {
+  driver::sim::Machine full(machine);
+  const auto sim = driver::sim::make_sim_driver(full);
+  driver::FaultDriver faults(*sim);
+  driver::FaultDriver::Rule rule;
+  rule.call = driver::Call::create;
+  rule.error = driver::Result::out_of_memory;
+  faults.add(rule);
+  config::Options options;
+  options.fabric_handles = true;
+  driver::DeviceInfo info;
+  ASSERT_EQ(faults.device_info(0, info), driver::Result::ok);
+  info.fabric_handles = true;
+  EXPECT_EQ(settle_fabric(faults, 0, options, info), "");
+  EXPECT_TRUE(info.fabric_handles) << "it may have room for them later";
 }
 
 TEST_F(HandleKind, AProcessWithoutAChannel) {

@@ -12,10 +12,13 @@
 namespace gapless::learn {
 namespace {
 
-// Windows and depthwise convolutions: what is no line in the batch is a percent of their peak, so a batch may be one
-// too small; never too large.
+// Windows and depthwise convolutions: what is no line in the batch is a percent of their peak.
 bool is_hard(const std::string& model) {
   return model == "swin" || model == "convnext";
+}
+// Capacities at which the batch is one too small.
+int most_too_small(const std::string& model) {
+  return model == "swin" ? 7 : model == "convnext" ? 31 : 3;
 }
 
 class RecordedModels : public testing::TestWithParam<const char*> {
@@ -34,7 +37,7 @@ TEST_P(RecordedModels, ThePeakOfSixteenSamplesIsForetold) {
 }
 
 // After one good step of two samples and one attempt of sixty-four, at capacities of which the truth is known: never
-// too large, at most one too small, and that three times.
+// too large, at most one too small.
 TEST_P(RecordedModels, TheLargestBatchIsNeverTooLarge) {
   constexpr std::uint64_t kRan = 2;
   const RecordedStep good = model_.step(kRan);
@@ -60,7 +63,7 @@ TEST_P(RecordedModels, TheLargestBatchIsNeverTooLarge) {
     }
   }
   std::printf("%s: exact %d of %d\n", GetParam(), exact, cases);
-  EXPECT_LE(cases - exact, is_hard(GetParam()) ? cases : 3);
+  EXPECT_LE(cases - exact, most_too_small(GetParam()));
 }
 
 constexpr const char* kModels[] = {"gpt2",       "gpt2_checkpointing",  "llama_eager", "llama_full",

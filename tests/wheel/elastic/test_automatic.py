@@ -193,6 +193,70 @@ def test_a_loss_that_compares_samples_stays_whole(tmp_path):
     assert "does it compare them, or weigh them" in caught.value.__notes__[0]
 
 
+class Classifier(torch.nn.Module):
+    """Its loss weighs samples by their class."""
+
+    def __init__(self, room=0, heavy=1.0):
+        super().__init__()
+        torch.manual_seed(3)
+        self.line, self.room, self.sizes = torch.nn.Linear(4, 3).double(), room, []
+        self.heavy = heavy
+
+    def forward(self, x, labels=None):
+        self.sizes.append(len(x))
+        if self.room and len(x) > self.room:
+            raise out_of_memory()
+        y = self.line(x)
+        return {"loss": torch.nn.functional.cross_entropy(y, labels, torch.tensor([1.0, 1.0, self.heavy]).double()), "y": y}
+
+
+def classified(samples=16):
+    """Its first samples are all of one class."""
+    return [one | {"labels": torch.tensor(0 if i < 6 else i % 3)} for i, one in enumerate(rows(samples))]
+
+
+def of_classes(tmp_path, model):
+    trainer = make(tmp_path, model)
+    trainer.train_dataset = trainer.eval_dataset = classified()
+    trainer.get_train_dataloader = lambda: torch.utils.data.DataLoader(classified(), batch_size=8)
+    return trainer
+
+
+@pytest.mark.parametrize("heavy", [1.0, 2.0, 0.5])
+def test_classes_that_count_alike_and_not(heavy, tmp_path, capsys):
+    expected, model = Classifier(heavy=heavy), Classifier(room=3, heavy=heavy)
+    whole = of_classes(tmp_path, expected)
+    whole.train()
+    trainer = of_classes(tmp_path, model)
+    if heavy == 1.0:
+        trainer.train()
+        torch.testing.assert_close(model.line.weight, expected.line.weight, rtol=1e-10, atol=1e-12)
+        assert trainer.evaluate()["eval_loss"] == pytest.approx(whole.evaluate()["eval_loss"], rel=1e-6)
+        return
+    with pytest.raises(torch.OutOfMemoryError) as caught:
+        trainer.train()
+    assert "does it weigh them by their class" in caught.value.__notes__[0]
+    with pytest.raises(torch.OutOfMemoryError):
+        trainer.evaluate()
+    assert "an evaluation batch stays whole: its loss is not the mean" in capsys.readouterr().err
+
+
+def test_what_was_measured_of_one_model_is_not_believed_of_the_next(tmp_path):
+    trainer = make(tmp_path, Model(room=3))
+    trainer.train()
+    trainer.model = trainer.model_wrapped = Model(room=3, kind="sum")
+    trainer.optimizer = trainer.lr_scheduler = None
+    with pytest.raises(torch.OutOfMemoryError) as caught:
+        trainer.train()
+    assert "does it compare them, or weigh them" in caught.value.__notes__[0]
+
+
+def test_another_observer_and_a_word_against_it():
+    assert _automatic.wanted({"GAPLESS_ELASTIC": "1"}) and _automatic.wanted({"GAPLESS_ELASTIC": "1", "GAPLESS_OBSERVER": _automatic.ENTRY})
+    assert not _automatic.wanted({"GAPLESS_ELASTIC": "1", "GAPLESS_OBSERVER": "gapless.fit.inside"})
+    assert not _automatic.wanted({"GAPLESS_ELASTIC": "off"})
+
+
 def test_optimizers_that_move_parameters_in_the_backward_pass(tmp_path, capsys):
     trainer = make(tmp_path, Model(room=3))
     trainer.args.optim = "galore_adamw_layerwise"
@@ -337,3 +401,47 @@ def test_lightning_what_a_mean_is_over_is_measured(tmp_path):
         trainer.fit(module, torch.utils.data.DataLoader(data(), batch_size=8))
         weights.append(module.body.line.weight.detach().clone())
     torch.testing.assert_close(weights[1], weights[0], rtol=1e-10, atol=1e-12)
+
+
+class Classified(Module):
+    def __init__(self, room=0, heavy=1.0):
+        super().__init__()
+        self.body = Classifier(room, heavy)
+
+    def training_step(self, batch, batch_idx):
+        return self.body(batch["x"], batch["labels"])["loss"]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("heavy", [1.0, 2.0])
+def test_lightning_s_classes(heavy, tmp_path):
+    def fitted(room):
+        module = Classified(room, heavy)
+        trainer = lightning.Trainer(accelerator="cpu", devices=1, max_epochs=1, logger=False, enable_checkpointing=False,
+                                    enable_progress_bar=False, enable_model_summary=False, default_root_dir=tmp_path)
+        trainer.fit(module, torch.utils.data.DataLoader(classified(), batch_size=8))
+        return module
+
+    expected = fitted(0)
+    if heavy == 1.0:
+        torch.testing.assert_close(fitted(3).body.line.weight, expected.body.line.weight, rtol=1e-10, atol=1e-12)
+        return
+    with pytest.raises(torch.OutOfMemoryError) as caught:
+        fitted(3)
+    assert "does it weigh them by their class" in caught.value.__notes__[0]
+
+
+class ByHand(Module):
+    def __init__(self):
+        super().__init__()
+        self.automatic_optimization = False
+
+    def training_step(self, batch, batch_idx):
+        loss = super().training_step(batch, batch_idx)
+        self.manual_backward(loss)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_lightning_by_hand(tmp_path, capsys):
+    fit(tmp_path, ByHand())
+    assert "the module optimizes by hand" in capsys.readouterr().err
