@@ -135,7 +135,7 @@ def test_a_script_that_takes_no_other_batch_is_left_to_itself():
 
 def test_what_is_set_aside_is_what_gapless_sets_aside():
     # The same figures are held to in recorded_models_test.cpp.
-    assert [replay.unusable(room) for room in (128 * MIB, 5120 * MIB)] == [4 * MIB, 84 * MIB]
+    assert [replay.unusable(room) for room in (128 * MIB, 5120 * MIB)] == [2 * MIB, 16 * MIB]
 
 
 @pytest.mark.parametrize(("low", "high", "fits", "largest", "source", "tried"), [

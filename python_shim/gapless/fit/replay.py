@@ -19,7 +19,7 @@ _MOST_UNITS = 1 << 22
 
 def unusable(room: int) -> int:
     """Of `room` bytes that a step may add, those that will lie unusable between blocks: as unusable() of src/learn/evidence.cpp."""
-    return room // 64 + min(room // 64, 4 << 20)
+    return min(room // 64, 16 << 20)
 
 
 class Player:
