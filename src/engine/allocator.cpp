@@ -141,7 +141,8 @@ bool Allocator::any_live() {
 }
 
 void Allocator::prepare_fork() {
-  lock_.lock();
+  // Ranks are for one allocator; several are locked here.
+  while (!lock_.try_lock()) std::this_thread::yield();
   for_each_device([](DeviceAllocator& one) { one.prepare_fork(); });
   while (!addresses_.lock().try_lock()) std::this_thread::yield();
 }
