@@ -22,9 +22,13 @@ std::uint32_t Capture::branch_of(std::uint32_t stream) {
   return branch_of_member_[member];
 }
 
+// What a join has to have seen.
+void Capture::count(std::uint32_t branch) {
+  branches_[branch].known.set(branch, ++branches_[branch].nodes);
+}
+
 void Capture::add(GraphNode node) {
-  Branch& branch = branches_[node.branch];
-  if (node.kind != GraphNode::Kind::record) branch.known.set(node.branch, ++branch.nodes);
+  if (node.kind != GraphNode::Kind::record) count(node.branch);
   if (node.body || !node.accesses.empty() || node.branch != 0) graph_.opaque = false;
   graph_.nodes.push_back(std::move(node));
 }
@@ -86,6 +90,7 @@ void Capture::wait_on(std::uint32_t branch, std::uint32_t token) {
 void Capture::append(std::uint32_t stream, const GraphState& graph) {
   std::vector<std::uint32_t> branches{branch_of(stream)};
   show(branches[0], NodeKind::child_graph, "graph launch");
+  count(branches[0]);  // an empty graph is a node too
   const std::vector<std::uint32_t> child = branches_[branches[0]].ends;
   while (branches.size() < graph.branches) branches.push_back(add_branch());
   if (graph.branches > 1) {

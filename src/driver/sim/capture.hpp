@@ -110,6 +110,7 @@ class Capture {
 
   std::uint32_t branch_of(std::uint32_t stream);
   std::uint32_t add_branch();
+  void count(std::uint32_t branch);
   void add(GraphNode node);
   void show(std::uint32_t branch, NodeKind kind, const char* name);
   std::uint32_t record_on(std::uint32_t branch);

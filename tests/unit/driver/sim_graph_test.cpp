@@ -163,6 +163,29 @@ TEST_P(SimGraph, ShowsItsNodesAndWhatEachDependsOn) {
   EXPECT_EQ(machine_.violation_count(), 0u);
 }
 
+// It is a node like others, though it does nothing.
+TEST_P(SimGraph, ALaunchOfAnEmptyGraphIsToBeJoined) {
+  const Stream origin = stream();
+  const Stream side = stream();
+  ASSERT_EQ(machine_.begin_capture(0, side, CaptureMode::relaxed), Result::ok);
+  const GraphExec empty = end(side);
+  for (const bool joins : {true, false}) {
+    ASSERT_EQ(machine_.begin_capture(0, origin, CaptureMode::relaxed), Result::ok);
+    order(origin, side);
+    order(side, origin);  // the fork alone is joined
+    ASSERT_EQ(machine_.graph_launch(0, empty, side), Result::ok);
+    if (joins) order(side, origin);
+    Graph graph = nullptr;
+    EXPECT_EQ(machine_.end_capture(0, origin, graph), joins ? Result::ok : code::capture_unjoined);
+    EXPECT_EQ(machine_.violation_count(), joins ? 0u : 1u);
+    if (!joins) continue;
+    GraphExec exec = nullptr;
+    ASSERT_EQ(machine_.graph_instantiate(graph, exec), Result::ok);
+    ASSERT_EQ(machine_.graph_launch(0, exec, origin), Result::ok);
+    EXPECT_EQ(machine_.stream_synchronize(0, origin), Result::ok);
+  }
+}
+
 TEST_P(SimGraph, RunsNothingWhileCapturedAndEverythingAtEachLaunch) {
   const Stream origin = stream();
   const Stream side = stream();
