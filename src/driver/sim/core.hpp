@@ -112,6 +112,8 @@ class Machine::Core {
   const std::shared_ptr<const GraphState>* captured_graph(Graph graph);
   // The graph, or what its capture has so far; null for what is neither.
   const GraphState* shown_graph(std::uint64_t graph);
+  // Null for what is no node, or none any more.
+  const ShownNode* shown_node(GraphNodeHandle node, NodeEntry& out);
   GraphNodeHandle node_handle(std::uint64_t graph, std::uint32_t place);
   std::vector<GraphNodeHandle> node_handles(std::uint64_t graph, const std::vector<std::uint32_t>& places);
   void forget_graph(std::uint64_t graph);  // its nodes' handles with it

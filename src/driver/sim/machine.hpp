@@ -155,6 +155,8 @@ class Machine {
   Result graph_nodes(Graph graph, bool roots_only, std::vector<GraphNodeHandle>& out);
   Result graph_edges(Graph graph, std::vector<GraphNodeHandle>& from, std::vector<GraphNodeHandle>& to);
   Result graph_node_info(GraphNodeHandle node, NodeInfo& out);
+  Result graph_node_dependencies(GraphNodeHandle node, std::vector<GraphNodeHandle>& out);
+  Result graph_node_dependents(GraphNodeHandle node, std::vector<GraphNodeHandle>& out);  // looks at all later nodes
   Result graph_destroy(Graph graph);
   Result graph_instantiate(Graph graph, GraphExec& out);
   Result graph_exec_update(GraphExec exec, Graph graph);

@@ -27,6 +27,14 @@ const GraphState* Machine::Core::shown_graph(std::uint64_t graph) {
   return capture != nullptr && !capture->invalidated() ? &capture->so_far() : nullptr;
 }
 
+const ShownNode* Machine::Core::shown_node(GraphNodeHandle node, NodeEntry& out) {
+  const NodeEntry* entry = graph_nodes.find(handle_bits(node));
+  const GraphState* state = entry != nullptr ? shown_graph(entry->graph) : nullptr;
+  if (state == nullptr) return nullptr;
+  out = *entry;
+  return &state->shown[entry->place];
+}
+
 // Made when they are asked for: most graphs are only launched.
 GraphNodeHandle Machine::Core::node_handle(std::uint64_t graph, std::uint32_t place) {
   std::vector<std::uint64_t>& made = graphs.find(graph)->nodes;
@@ -84,18 +92,33 @@ Result Machine::graph_edges(Graph graph, std::vector<GraphNodeHandle>& from, std
 
 Result Machine::graph_node_info(GraphNodeHandle node, NodeInfo& out) {
   const Lock lock = core_->enter();
-  const NodeEntry* entry = core_->graph_nodes.find(handle_bits(node));
-  const GraphState* state = entry != nullptr ? core_->shown_graph(entry->graph) : nullptr;
-  if (state == nullptr) return Result::invalid_value;
-  const ShownNode& shown = state->shown[entry->place];
+  NodeEntry entry;
+  const ShownNode* shown = core_->shown_node(node, entry);
+  if (shown == nullptr) return Result::invalid_value;
+  out = {shown->kind, shown->name};
+  return Result::ok;
+}
+
+Result Machine::graph_node_dependencies(GraphNodeHandle node, std::vector<GraphNodeHandle>& out) {
+  const Lock lock = core_->enter();
+  NodeEntry entry;
+  const ShownNode* shown = core_->shown_node(node, entry);
+  if (shown == nullptr) return Result::invalid_value;
+  out = core_->node_handles(entry.graph, shown->dependencies);
+  return Result::ok;
+}
+
+Result Machine::graph_node_dependents(GraphNodeHandle node, std::vector<GraphNodeHandle>& out) {
+  const Lock lock = core_->enter();
+  NodeEntry entry;
+  if (core_->shown_node(node, entry) == nullptr) return Result::invalid_value;
+  const std::vector<ShownNode>& nodes = core_->shown_graph(entry.graph)->shown;
   std::vector<std::uint32_t> dependents;
-  for (std::uint32_t later = entry->place + 1; later < state->shown.size(); ++later) {
-    const std::vector<std::uint32_t>& on = state->shown[later].dependencies;
-    if (std::binary_search(on.begin(), on.end(), entry->place)) dependents.push_back(later);
+  for (std::uint32_t later = entry.place + 1; later < nodes.size(); ++later) {
+    const std::vector<std::uint32_t>& on = nodes[later].dependencies;
+    if (std::binary_search(on.begin(), on.end(), entry.place)) dependents.push_back(later);
   }
-  const std::uint64_t graph = entry->graph;
-  out = {shown.kind, shown.name, core_->node_handles(graph, shown.dependencies),
-         core_->node_handles(graph, dependents)};
+  out = core_->node_handles(entry.graph, dependents);
   return Result::ok;
 }
 

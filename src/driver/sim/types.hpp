@@ -53,8 +53,6 @@ enum class NodeKind : int { kernel = 0, copy = 1, fill = 2, host = 3, child_grap
 struct NodeInfo {
   NodeKind kind = NodeKind::kernel;
   const char* name = "";
-  std::vector<GraphNodeHandle> dependencies;
-  std::vector<GraphNodeHandle> dependents;
 };
 
 // Bytes that an operation reads or writes on the device, through the address it was given.

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <mutex>
+#include <unordered_map>
 #include <vector>
 
 #include "simcuda/driver/api.hpp"
@@ -35,12 +36,14 @@ CUresult nodes_of(Machine* m, CUgraph graph, bool roots_only, CUgraphNode* nodes
   return to_cuda(result);
 }
 
-CUresult neighbours_of(Machine* m, CUgraphNode node, Handles sim::NodeInfo::*which, CUgraphNode* out,
-                       CUgraphEdgeData* edges, size_t* count) {
+using Neighbours = Result (Machine::*)(sim::GraphNodeHandle, Handles&);
+
+CUresult neighbours_of(Machine* m, CUgraphNode node, Neighbours neighbours, CUgraphNode* out, CUgraphEdgeData* edges,
+                       size_t* count) {
   GAPLESS_SIM_REQUIRE(node != nullptr && count != nullptr && (edges == nullptr || out != nullptr));
-  sim::NodeInfo info;
-  const Result result = m->graph_node_info(node, info);
-  if (result == Result::ok) hand_out(info.*which, out, edges, count);
+  Handles found;
+  const Result result = (m->*neighbours)(node, found);
+  if (result == Result::ok) hand_out(found, out, edges, count);
   return to_cuda(result);
 }
 
@@ -95,13 +98,13 @@ GAPLESS_SIM_API cuGraphNodeGetType(CUgraphNode node, CUgraphNodeType* type) {
 GAPLESS_SIM_API cuGraphNodeGetDependencies(CUgraphNode node, CUgraphNode* dependencies, CUgraphEdgeData* edges,
                                            size_t* count) {
   GAPLESS_SIM_CALL("cuGraphNodeGetDependencies");
-  return neighbours_of(m, node, &sim::NodeInfo::dependencies, dependencies, edges, count);
+  return neighbours_of(m, node, &Machine::graph_node_dependencies, dependencies, edges, count);
 }
 
 GAPLESS_SIM_API cuGraphNodeGetDependentNodes(CUgraphNode node, CUgraphNode* dependents, CUgraphEdgeData* edges,
                                              size_t* count) {
   GAPLESS_SIM_CALL("cuGraphNodeGetDependentNodes");
-  return neighbours_of(m, node, &sim::NodeInfo::dependents, dependents, edges, count);
+  return neighbours_of(m, node, &Machine::graph_node_dependents, dependents, edges, count);
 }
 
 GAPLESS_SIM_API cuGraphDebugDotPrint(CUgraph graph, const char* path, unsigned) {
@@ -113,20 +116,19 @@ GAPLESS_SIM_API cuGraphDebugDotPrint(CUgraph graph, const char* path, unsigned) 
   Result result = m->graph_nodes(graph, false, nodes);
   if (result == Result::ok) result = m->graph_edges(graph, from, to);
   if (result != Result::ok) return to_cuda(result);
-  const auto number = [&](sim::GraphNodeHandle node) {
-    return static_cast<std::size_t>(std::find(nodes.begin(), nodes.end(), node) - nodes.begin()) + 1;
-  };
+  std::unordered_map<sim::GraphNodeHandle, std::size_t> number;
+  for (const sim::GraphNodeHandle node : nodes) number.emplace(node, number.size() + 1);
   std::FILE* file = std::fopen(path, "w");
   if (file == nullptr) return CUDA_ERROR_OPERATING_SYSTEM;
   std::fprintf(file, "digraph simulated {\n");
   for (const sim::GraphNodeHandle node : nodes) {
     sim::NodeInfo info;
     if (m->graph_node_info(node, info) == Result::ok) {
-      std::fprintf(file, "  \"%zu\" [label=\"%s\"];\n", number(node), info.name);
+      std::fprintf(file, "  \"%zu\" [label=\"%s\"];\n", number[node], info.name);
     }
   }
   for (std::size_t edge = 0; edge < from.size(); ++edge) {
-    std::fprintf(file, "  \"%zu\" -> \"%zu\";\n", number(from[edge]), number(to[edge]));
+    std::fprintf(file, "  \"%zu\" -> \"%zu\";\n", number[from[edge]], number[to[edge]]);
   }
   std::fprintf(file, "}\n");
   return std::fclose(file) == 0 ? CUDA_SUCCESS : CUDA_ERROR_OPERATING_SYSTEM;

@@ -128,10 +128,13 @@ TEST_P(SimGraph, ShowsItsNodesAndWhatEachDependsOn) {
   NodeInfo info;
   ASSERT_EQ(machine_.graph_node_info(all[0], info), Result::ok);
   EXPECT_STREQ(info.name, "a");
-  EXPECT_TRUE(info.dependencies.empty());
-  EXPECT_EQ(info.dependents, (std::vector<GraphNodeHandle>{all[1], all[2]}));
-  ASSERT_EQ(machine_.graph_node_info(all[3], info), Result::ok);
-  EXPECT_EQ(info.dependencies, joined);
+  std::vector<GraphNodeHandle> neighbours;
+  ASSERT_EQ(machine_.graph_node_dependencies(all[0], neighbours), Result::ok);
+  EXPECT_TRUE(neighbours.empty());
+  ASSERT_EQ(machine_.graph_node_dependents(all[0], neighbours), Result::ok);
+  EXPECT_EQ(neighbours, (std::vector<GraphNodeHandle>{all[1], all[2]}));
+  ASSERT_EQ(machine_.graph_node_dependencies(all[3], neighbours), Result::ok);
+  EXPECT_EQ(neighbours, joined);
   std::vector<GraphNodeHandle> from;
   std::vector<GraphNodeHandle> to;
   ASSERT_EQ(machine_.graph_edges(graph, from, to), Result::ok);
@@ -150,10 +153,13 @@ TEST_P(SimGraph, ShowsItsNodesAndWhatEachDependsOn) {
   ASSERT_EQ(outer_nodes.size(), 2u);
   ASSERT_EQ(machine_.graph_node_info(outer_nodes[0], info), Result::ok);
   EXPECT_EQ(info.kind, NodeKind::child_graph);
-  EXPECT_EQ(info.dependents, std::vector<GraphNodeHandle>{outer_nodes[1]});
+  ASSERT_EQ(machine_.graph_node_dependents(outer_nodes[0], neighbours), Result::ok);
+  EXPECT_EQ(neighbours, std::vector<GraphNodeHandle>{outer_nodes[1]});
 
   ASSERT_EQ(machine_.graph_destroy(graph), Result::ok);
   EXPECT_EQ(machine_.graph_node_info(all[0], info), Result::invalid_value) << "a node goes with its graph";
+  EXPECT_EQ(machine_.graph_node_dependencies(all[0], neighbours), Result::invalid_value);
+  EXPECT_EQ(machine_.graph_node_dependents(all[0], neighbours), Result::invalid_value);
   EXPECT_EQ(machine_.graph_nodes(graph, false, all), Result::invalid_value);
   EXPECT_EQ(machine_.graph_node_info(outer_nodes[0], info), Result::ok);
   ASSERT_EQ(machine_.graph_launch(0, exec, origin), Result::ok) << "what was instantiated stays";
