@@ -49,8 +49,9 @@ class Machine::Core {
   Result handle_state(Handle handle);
   Result range_state(Address base);
   Result process_state();
-  Result exportable(Handle handle, bool HandleProperties::*kind);          // HDL-2, HDL-3
-  Result importable(const SharedMemory& memory, const std::string& what);  // HDL-4
+  Result exportable(Handle handle, bool HandleProperties::*kind);  // HDL-2, HDL-3
+  Result import(const SharedMemory& named, const std::string& what, const HandleProperties& properties,
+                Handle& out);  // HDL-4
   bool strict() const { return common.config.strict; }
   const Clock* known() { return strict() ? &threads.clock() : nullptr; }
 

@@ -9,28 +9,27 @@
 namespace gapless::driver::sim {
 
 Result Machine::Core::capture_wait(StreamState& waiting, const EventState& event) {
-  const auto it = std::find_if(captures.begin(), captures.end(),
-                               [&](const auto& c) { return c != nullptr && c->id() == event.capture; });
-  if (it == captures.end()) {
+  Capture* const captured = capture_numbered(event.capture);
+  if (captured == nullptr) {
     common.violate("CAP-6",
                    text("stream %u waits for an event of capture %llu, which is over", waiting.id, ull(event.capture)));
     return code::captured_event;
   }
   Capture* own = capture_of(waiting);
-  if (own != nullptr && own != it->get() &&
+  if (own != nullptr && own != captured &&
       common.violate("CAP-6", text("stream %u would join captures %llu and %llu", waiting.id, ull(own->id()),
                                    ull(event.capture)))) {
     own->invalidate();
-    (*it)->invalidate();
+    captured->invalidate();
     return code::capture_merge;
   }
   if (waiting.legacy &&
       common.violate("CAP-3", text("the legacy stream waits for an event of capture %llu", ull(event.capture)))) {
-    (*it)->invalidate();
+    captured->invalidate();
     return Result::stream_capture_implicit;
   }
-  waiting.capture = static_cast<std::uint32_t>(it - captures.begin()) + 1;
-  (*it)->wait(waiting.id, event.token);
+  waiting.capture = scheduler.stream(captured->origin()).capture;
+  captured->wait(waiting.id, event.token);
   return Result::ok;
 }
 

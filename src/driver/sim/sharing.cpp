@@ -167,10 +167,17 @@ Result Machine::Core::exportable(Handle handle, bool HandleProperties::*kind) {
   return Result::ok;
 }
 
-Result Machine::Core::importable(const SharedMemory& named, const std::string& what) {
-  if (named.magic == kSharedMagic) return Result::ok;
-  common.violate("HDL-4", text("import of %s, which stands for no memory", what.c_str()));
-  return Result::invalid_value;
+// What this machine made is not adopted: its own handle is held once more.
+Result Machine::Core::import(const SharedMemory& named, const std::string& what, const HandleProperties& properties,
+                             Handle& out) {
+  if (named.magic != kSharedMagic) {
+    common.violate("HDL-4", text("import of %s, which stands for no memory", what.c_str()));
+    return Result::invalid_value;
+  }
+  if (!own(named, number)) return memory.adopt(named, properties, out);
+  if (const Result result = memory.hold(named.handle); result != Result::ok) return result;
+  out = named.handle;
+  return Result::ok;
 }
 
 // The descriptor is a real one, so that it can be closed and sent. What stands in it says where the memory is.
@@ -192,12 +199,7 @@ Result Machine::import_posix_fd(int fd, Handle& out) {
   if (const Result result = core_->process_state(); result != Result::ok) return result;
   SharedMemory memory;
   if (::pread(fd, &memory, sizeof memory, 0) != static_cast<ssize_t>(sizeof memory)) memory = {};
-  if (const Result result = core_->importable(memory, "descriptor " + std::to_string(fd)); result != Result::ok)
-    return result;
-  if (!own(memory, core_->number)) return core_->memory.adopt(memory, {.posix_fd = true}, out);
-  if (const Result result = core_->memory.hold(memory.handle); result != Result::ok) return result;
-  out = memory.handle;
-  return Result::ok;
+  return core_->import(memory, "descriptor " + std::to_string(fd), {.posix_fd = true}, out);
 }
 
 // A fabric handle is bytes alone: whoever has them may import them.
@@ -213,11 +215,7 @@ Result Machine::import_fabric(const SharedMemory& memory, Handle& out) {
   if (const Result result = core_->process_state(); result != Result::ok) return result;
   if (!core_->common.config.fabric) return Result::not_supported;
   if (!core_->common.config.fabric_permitted) return code::not_permitted;
-  if (const Result result = core_->importable(memory, "a fabric handle"); result != Result::ok) return result;
-  if (!own(memory, core_->number)) return core_->memory.adopt(memory, {.fabric = true}, out);
-  if (const Result result = core_->memory.hold(memory.handle); result != Result::ok) return result;
-  out = memory.handle;
-  return Result::ok;
+  return core_->import(memory, "a fabric handle", {.fabric = true}, out);
 }
 
 Result Machine::ipc_share(Address inside, SharedMemory& out) {

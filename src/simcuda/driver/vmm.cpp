@@ -11,6 +11,8 @@ using namespace gapless::simcuda;
 
 namespace {
 
+static_assert(sizeof(sim::SharedMemory) <= sizeof(CUmemFabricHandle));
+
 bool valid_device(Machine* m, const CUmemLocation& location) {
   return location.type == CU_MEM_LOCATION_TYPE_DEVICE && location.id >= 0 && location.id < m->device_count();
 }
