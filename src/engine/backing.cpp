@@ -259,8 +259,7 @@ Backed Backing::attempt(vmm::Transaction& transaction, BackedHeap& heap, Units o
     physical = state_.physical;
     peak_live = std::max(state_.counters.peak_live(), state_.counters.live_bytes() + size.bytes());
   }
-  const std::uint64_t bound =
-      policy::growth_bound(peak_live, state_.options.slack + persistence_.more_slack, state_.limit);
+  const std::uint64_t bound = policy::growth_bound(peak_live, state_.options.slack, state_.limit);
   const std::uint64_t may = policy::can_create(physical, bound, state_.granule);
   if (hopeless(transaction, may, only_complete)) {
     undo(transaction);
@@ -318,9 +317,9 @@ Backed Backing::attempt(vmm::Transaction& transaction, BackedHeap& heap, Units o
 }
 
 Backed Backing::back(BackedHeap& heap, Units offset, Units size, stream::StreamState& user, bool capturing,
-                     const Persistence& persistence) {
+                     unsigned met) {
   user_ = &user;
-  persistence_ = persistence;
+  met_ = met;
   vmm::Transaction transaction(state_.ledger, state_.ops, state_.access_devices, state_.granule);
   state_.order.poll(user);
   bool retry = false;

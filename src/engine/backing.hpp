@@ -13,12 +13,6 @@
 
 namespace gapless::engine {
 
-// What a miss that has come back gets beyond others. Nothing: it has not.
-struct Persistence {
-  unsigned met = 0;       // how often it was met before: as often the wrong granules were taken
-  double more_slack = 0;  // on top of the option's
-};
-
 enum class Backed { yes, no_memory, failed };  // failed: a driver error, see base::last_error
 
 // Physical bytes that each source made available, in the order of gapless_oom_record::freed_by_rung.
@@ -30,9 +24,9 @@ class Backing {
   explicit Backing(DeviceState& state) : state_(state) {}
 
   // Makes every slot under [offset, offset + size) of `heap` backed, for work on `user`. Some block that is not free
-  // lies there. Under the map lock.
-  Backed back(BackedHeap& heap, Units offset, Units size, stream::StreamState& user, bool capturing,
-              const Persistence& persistence);
+  // lies there. `met`: how often this miss was met before, and the wrong granules were taken for it. Under the map
+  // lock.
+  Backed back(BackedHeap& heap, Units offset, Units size, stream::StreamState& user, bool capturing, unsigned met);
 
   // Is the handle of an active slot idle (I4)? Under map and fast lock.
   bool idle(vmm::HandleId id, BackedHeap*& heap, std::uint32_t& stamp);
@@ -80,7 +74,7 @@ class Backing {
 
   DeviceState& state_;
   stream::StreamState* user_ = nullptr;
-  Persistence persistence_;
+  unsigned met_ = 0;
   std::vector<Edge> edges_;      // what the user comes after
   std::vector<Edge> conflicts_;  // what must be over before mappings go
   std::vector<Victim> victims_;

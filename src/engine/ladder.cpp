@@ -84,15 +84,14 @@ Status Ladder::climb_from(const Request& request, BackedHeap& heap, heap::BlockI
   settle_pending(state_, Settle::order);
   if (!capturing && lend(request, home, heap, block, out) == Step::done) return Status::ok;
   const std::optional<Moment> moment = moment_of(request, heap, block);
-  const unsigned met = moment ? recurring_.times(*moment) : 0;
-  recurring_.met(met);
-  // Once the loop is known to come round, a new miss is one that will come back too.
-  const bool comes_back = moment && (met > 0 || recurring_.comes_round());
-  if (should_step_aside(heap, comes_back) && step_aside(request, heap, block, out)) return Status::ok;
-  const Persistence persistence{met, met >= policy::kSettlingPatience ? policy::kSettlingSlack : 0};
-  switch (back_or_take_back(request, home, heap, block, capturing, out, persistence)) {
+  const unsigned met = moment ? recurring_.meet(*moment, moved_bytes()) : 0;
+  if (should_step_aside(heap, moment, met) && step_aside(request, heap, block, out)) {
+    if (moment) recurring_.stepped_aside(*moment, moved_bytes());
+    return Status::ok;
+  }
+  switch (back_or_take_back(request, home, heap, block, capturing, out, met)) {
     case Step::done:
-      if (moment) recurring_.remember(*moment);
+      if (moment) recurring_.moved_granules(*moment);
       return Status::ok;
     case Step::failed:
       return failure_;

@@ -52,10 +52,11 @@ class Ladder {
   Step try_in(const Request& request, StreamHome& home, BackedHeap* shared, bool capturing, Granted& out);
   Step place(const Request& request, StreamHome& home, BackedHeap*& heap, heap::BlockId& block);
   Step back_or_take_back(const Request& request, StreamHome& home, BackedHeap& heap, heap::BlockId block,
-                         bool capturing, Granted& out, const Persistence& persistence = {});
+                         bool capturing, Granted& out, unsigned met = 0);
   Step lend(const Request& request, StreamHome& home, BackedHeap& heap, heap::BlockId block, Granted& out);
   std::optional<Moment> moment_of(const Request& request, BackedHeap& heap, heap::BlockId block);
-  bool should_step_aside(const BackedHeap& heap, bool comes_back) const;
+  bool should_step_aside(const BackedHeap& heap, const std::optional<Moment>& moment, unsigned met) const;
+  std::uint64_t moved_bytes();
   bool step_aside(const Request& request, BackedHeap& heap, heap::BlockId block, Granted& out);
   Step try_other_places(const Request& request, StreamHome& home, BackedHeap& heap, bool capturing, Granted& out);
   Step try_pools_on_oom(const Request& request, StreamHome& home, Granted& out);

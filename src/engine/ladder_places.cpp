@@ -55,7 +55,7 @@ Ladder::Step Ladder::place(const Request& request, StreamHome& home, BackedHeap*
 }
 
 Ladder::Step Ladder::back_or_take_back(const Request& request, StreamHome& home, BackedHeap& heap, heap::BlockId id,
-                                       bool capturing, Granted& out, const Persistence& persistence) {
+                                       bool capturing, Granted& out, unsigned met) {
   const Units offset = heap.heap.pool()[id].offset;
   const bool ordered = heap.group == nullptr || order_for_member(state_, heap, id, home.member);
   unordered_ = unordered_ || !ordered;
@@ -63,7 +63,7 @@ Ladder::Step Ladder::back_or_take_back(const Request& request, StreamHome& home,
   if (ordered)
     backed = heap.slots.backed(offset, request.size)
                  ? Backed::yes
-                 : backing_.back(heap, offset, request.size, *home.stream, capturing, persistence);
+                 : backing_.back(heap, offset, request.size, *home.stream, capturing, met);
   if (backed == Backed::yes) {
     if (heap.pool != nullptr && heap.pool->captured) pools_.pin(heap, offset, request.size);
     const std::lock_guard guard(state_.fast);

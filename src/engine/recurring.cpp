@@ -27,12 +27,17 @@ std::optional<Moment> Ladder::moment_of(const Request& request, BackedHeap& heap
   return Moment{live, request.size, offset};
 }
 
-// `comes_back`: the miss would move granules, and did so or will in other steps. Elsewhere the place that the sequence
-// of requests gives is the better one (docs/adr/0002). Small blocks leave a place that is not backed at once: a granule
+// A miss that would move granules, and did so or will in other steps, does; elsewhere the place that the sequence of
+// requests gives is the better one (docs/adr/0002). Small blocks leave a place that is not backed at once: a granule
 // that theirs take from the large ones is missed there, and what they gain by a settled layout of their own is little.
-bool Ladder::should_step_aside(const BackedHeap& heap, bool comes_back) const {
+bool Ladder::should_step_aside(const BackedHeap& heap, const std::optional<Moment>& moment, unsigned met) const {
   if (heap.size_class() == heap::SizeClass::small) return state_.options.step_aside && heap.pool == nullptr;
-  return comes_back;
+  return moment && (met > 0 || recurring_.comes_round()) && !recurring_.left_in_vain(*moment);
+}
+
+std::uint64_t Ladder::moved_bytes() {
+  const std::lock_guard guard(state_.fast);
+  return static_cast<std::uint64_t>(state_.counters.moves) * state_.granule;
 }
 
 // The block goes to a free place that is wholly backed, if there is one: no driver call, and another layout from here

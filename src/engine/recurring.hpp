@@ -18,29 +18,55 @@ struct Moment {
   Units offset;
 };
 
+// `moved` is what the device has moved so far, in bytes; it never falls.
 class RecurringMisses {
  public:
-  // How often did a miss at this moment move granules before, as far as is remembered? Counts to 255.
-  unsigned times(const Moment& moment) const {
-    const std::uint64_t key = key_of(moment);
-    const std::uint64_t kept = kept_[key >> (64 - kBits)];
-    return ((kept ^ key) & ~kCount) == 0 ? static_cast<unsigned>(kept & kCount) : 0;
+  // A miss is met. How often did one at this moment move granules before, as far as is remembered? Counts to 255.
+  unsigned meet(const Moment& moment, std::uint64_t moved) {
+    Entry& entry = entry_of(moment);
+    if (entry.key != low_bits(key_of(moment))) return 0;
+    // The block left this place, and all the same more than it is worth was moved before the loop came by again.
+    entry.left_in_vain |= entry.left && moved - entry.moved_then > kWorth * moment.size.bytes();
+    entry.moved_then = moved;
+    comes_round_ |= entry.times > 0;
+    return entry.times;
   }
-  void remember(const Moment& moment) {
-    const std::uint64_t key = key_of(moment);
-    const std::uint64_t before = times(moment);
-    kept_[key >> (64 - kBits)] = (key & ~kCount) | (before < kCount ? before + 1 : before);
-  }
-  // A miss is met at whose moment granules were moved so often before. Twice tells a loop; after one time only, a
-  // layout that still changes would step aside to and fro (docs/adr/0006).
-  void met(unsigned times) { comes_round_ = comes_round_ || times >= 2; }
-  // The program is one whose steps are alike.
+  // Has a miss come back that had moved granules? Then the program is one whose steps are alike, and a new miss is
+  // taken for one that will come back too.
   bool comes_round() const { return comes_round_; }
+  // Did more move than it saved when the block stepped aside at this moment? Two layouts that lead to one another would
+  // else take turns for ever.
+  bool left_in_vain(const Moment& moment) const {
+    const std::uint64_t key = key_of(moment);
+    const Entry& entry = kept_[place_of(key)];
+    return entry.key == low_bits(key) && entry.left_in_vain;
+  }
+
+  // What became of it.
+  void moved_granules(const Moment& moment) {
+    Entry& entry = renewed(moment);
+    if (entry.times < 255) entry.times++;
+  }
+  void stepped_aside(const Moment& moment, std::uint64_t moved) {
+    Entry& entry = renewed(moment);
+    entry.left = true;
+    entry.moved_then = moved;
+  }
 
  private:
   // A step that converges has tens of misses, one that never will has thousands, which forget one another here.
   static constexpr unsigned kBits = 12;
-  static constexpr std::uint64_t kCount = 255;  // an entry's low bits
+  // From 1.5 to 2.5 of a block's size the recorded loops come out alike; below, a loop that is about to settle is
+  // stopped, and above, one that moves to and fro between two layouts is not (docs/adr/0006).
+  static constexpr std::uint64_t kWorth = 2;
+
+  struct Entry {
+    std::uint64_t moved_then = 0;  // at its last time
+    std::uint32_t key = 0;         // the low bits: the high ones are its place
+    std::uint8_t times = 0;
+    bool left = false;
+    bool left_in_vain = false;
+  };
 
   // Two moments of one key would cost a place that is not the usual one: harmless.
   static std::uint64_t key_of(const Moment& moment) {
@@ -51,8 +77,17 @@ class RecurringMisses {
     }
     return key * 0x9e3779b97f4a7c15U;
   }
+  static std::size_t place_of(std::uint64_t key) { return key >> (64 - kBits); }
+  static std::uint32_t low_bits(std::uint64_t key) { return static_cast<std::uint32_t>(key); }
+  Entry& entry_of(const Moment& moment) { return kept_[place_of(key_of(moment))]; }
+  Entry& renewed(const Moment& moment) {
+    Entry& entry = entry_of(moment);
+    const std::uint32_t key = low_bits(key_of(moment));
+    if (entry.key != key) entry = {.key = key};
+    return entry;
+  }
 
-  std::array<std::uint64_t, std::size_t{1} << kBits> kept_{};
+  std::array<Entry, std::size_t{1} << kBits> kept_{};
   bool comes_round_ = false;
 };
 

@@ -86,10 +86,10 @@ void Backing::order_victims(bool others) {
   const std::uint64_t relevant = others ? ~std::uint64_t{0} : ~std::uint32_t{0};
   std::stable_sort(victims_.begin(), victims_.end(),
                    [&](const Victim& a, const Victim& b) { return (a.rank & relevant) > (b.rank & relevant); });
-  if (persistence_.met == 0) return;
+  if (met_ == 0) return;
   // The granules that came first in that order were missed where they were taken, before this block was free again: in
   // a loop they are so in every step. Those of the highest place and of the smallest block are tried, in turn.
-  const bool by_place = persistence_.met % 2 == 1;
+  const bool by_place = met_ % 2 == 1;
   std::stable_sort(victims_.begin(), victims_.end(),
                    [&](const Victim& a, const Victim& b) { return by_place ? a.first > b.first : a.size < b.size; });
 }

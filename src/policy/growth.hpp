@@ -13,10 +13,6 @@ std::uint64_t growth_bound(std::uint64_t peak_live, double slack, std::uint64_t 
 // Handles that may be created within it.
 std::uint64_t may_create(std::uint64_t physical, std::uint64_t peak_live, double slack, std::uint64_t limit,
                          std::uint64_t granule);
-// A miss that has come back at the same moment of a loop so often, and found no place to step aside to, may create
-// within this much more: one granule for good instead of two driver calls in every step (docs/adr/0006).
-inline constexpr unsigned kSettlingPatience = 15;
-inline constexpr double kSettlingSlack = 0.0024;
 
 // Handles that may be created at all.
 std::uint64_t can_create(std::uint64_t physical, std::uint64_t limit, std::uint64_t granule);
