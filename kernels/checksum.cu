@@ -32,13 +32,12 @@ int launch_checksum(const ChecksumBatch& batch, int count, gapless_stream stream
     const std::uint64_t words = checksum_word_count(batch.ranges[i].bytes);
     if (words > longest) longest = words;
   }
-  gapless_kernel_checksum<<<dim3(blocks_for(longest), static_cast<unsigned>(count)), kThreads, 0, as_stream(stream)>>>(
-      batch);
-  return cudaGetLastError();
+  const dim3 grid(blocks_for(longest), static_cast<unsigned>(count));
+  return launch(gapless_kernel_checksum, grid, kThreads, batch, stream);
 }
 
 int clear_sums(std::uint64_t* sums, std::size_t count, gapless_stream stream) {
-  return cudaMemsetAsync(sums, 0, count * sizeof *sums, as_stream(stream));
+  return fill(sums, 0, count * sizeof *sums, stream);
 }
 
 }  // namespace gapless::kernels

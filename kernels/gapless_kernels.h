@@ -7,7 +7,8 @@
  * has returned. Sizes are in bytes, counts in elements. Any thread at any time.
  *
  * Results: GAPLESS_OK; INVALID_ARGUMENT (nothing was enqueued; gapless_kernels_last_error says what); DRIVER (the CUDA
- * runtime refused a launch: the text names its error).
+ * runtime refused a launch: the text names its error). A failure here is not left in the runtime for the program's
+ * cudaGetLastError, and an error of the program's that is waiting there is neither taken nor reported.
  */
 #ifndef GAPLESS_KERNELS_H
 #define GAPLESS_KERNELS_H

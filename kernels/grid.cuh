@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Grids, and the loops that walk them.
+// Grids, the loops that walk them, and launches.
 #pragma once
 
 #include <cuda_runtime.h>
 
+#include <cstddef>
 #include <cstdint>
+
+#include "own_error.hpp"
 
 namespace gapless::kernels {
 
@@ -20,6 +23,21 @@ inline unsigned blocks_for(std::uint64_t items) {
 
 inline cudaStream_t as_stream(void* stream) {
   return static_cast<cudaStream_t>(stream);
+}
+
+// kernel<<<grid, threads, 0, stream>>>(batch), whose only result is the runtime's last error: that may be the
+// program's.
+template <typename Batch>
+int launch(void (*kernel)(Batch), dim3 grid, int threads, const Batch& batch, void* stream) {
+  void* parameters[] = {const_cast<Batch*>(&batch)};
+  return own_error([&] {
+    return cudaLaunchKernel(reinterpret_cast<const void*>(kernel), grid, dim3(static_cast<unsigned>(threads)),
+                            parameters, 0, as_stream(stream));
+  });
+}
+
+inline int fill(void* memory, int byte, std::size_t bytes, void* stream) {
+  return own_error([&] { return cudaMemsetAsync(memory, byte, bytes, as_stream(stream)); });
 }
 
 // This thread's first item, and the distance to its next one.

@@ -64,20 +64,16 @@ dim3 grid_of(const GuardBatch& batch, int count) {
 }  // namespace
 
 int launch_guard_fill(const GuardBatch& batch, int count, gapless_stream stream) {
-  gapless_kernel_guard_fill<<<grid_of(batch, count), kThreads, 0, as_stream(stream)>>>(batch);
-  return cudaGetLastError();
+  return launch(gapless_kernel_guard_fill, grid_of(batch, count), kThreads, batch, stream);
 }
 
 int launch_guard_check(const GuardBatch& batch, int count, gapless_stream stream) {
-  gapless_kernel_guard_check<<<grid_of(batch, count), kThreads, 0, as_stream(stream)>>>(batch);
-  return cudaGetLastError();
+  return launch(gapless_kernel_guard_check, grid_of(batch, count), kThreads, batch, stream);
 }
 
 int clear_report(gapless_guard_report* report, gapless_stream stream) {
-  const cudaError_t error =
-      cudaMemsetAsync(&report->first_broken, 0xff, sizeof report->first_broken, as_stream(stream));
-  if (error != cudaSuccess) return error;
-  return cudaMemsetAsync(&report->broken_bytes, 0, sizeof report->broken_bytes, as_stream(stream));
+  if (const int error = fill(&report->first_broken, 0xff, sizeof report->first_broken, stream)) return error;
+  return fill(&report->broken_bytes, 0, sizeof report->broken_bytes, stream);
 }
 
 }  // namespace gapless::kernels

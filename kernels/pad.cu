@@ -67,13 +67,11 @@ extern "C" __global__ void __launch_bounds__(k::kThreads) gapless_kernel_pad_row
 namespace gapless::kernels {
 
 int launch_pad(const gapless_pad_batch& batch, gapless_stream stream) {
-  gapless_kernel_pad_scan<<<1, kScanThreads, 0, as_stream(stream)>>>(batch);
-  if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) return error;
-  if (batch.count == 0 || batch.length == 0) return cudaSuccess;
+  if (const int error = launch(gapless_kernel_pad_scan, dim3(1), kScanThreads, batch, stream)) return error;
+  if (batch.count == 0 || batch.length == 0) return 0;
   const dim3 grid(blocks_for(static_cast<std::uint64_t>(batch.length)),
                   static_cast<unsigned>(batch.count < kMaxBlocksY ? batch.count : kMaxBlocksY));
-  gapless_kernel_pad_rows<<<grid, kThreads, 0, as_stream(stream)>>>(batch);
-  return cudaGetLastError();
+  return launch(gapless_kernel_pad_rows, grid, kThreads, batch, stream);
 }
 
 }  // namespace gapless::kernels

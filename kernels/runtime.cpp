@@ -3,11 +3,13 @@
 #include <cuda_runtime_api.h>
 
 #include "launches.hpp"
+#include "own_error.hpp"
 
 namespace gapless::kernels {
 
 int copy(void* to, const void* from, std::size_t bytes, gapless_stream stream) {
-  return cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, static_cast<cudaStream_t>(stream));
+  return own_error(
+      [&] { return cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, static_cast<cudaStream_t>(stream)); });
 }
 
 const char* launch_error_name(int error) {
