@@ -170,6 +170,16 @@ void Backing::start_slots(const vmm::Transaction& transaction, BackedHeap& heap,
     if (heap.slots.active(slot) == kNoHandle) heap.group->start(member, slot);
 }
 
+// What note_segments will need, made before the fast lock is taken: no memory of the host is asked for under it.
+// Whether somebody listens does not change meanwhile (DeviceAllocator::listen takes the map lock).
+void Backing::collect_segments(const vmm::Transaction& transaction, const BackedHeap& heap) {
+  backed_.clear();
+  if ((state_.attention.load(std::memory_order_relaxed) & kListening) == 0) return;
+  transaction.for_each_backed([&](std::uint32_t slot) { backed_.push_back(heap.slots.slot_address(slot)); });
+  std::sort(backed_.begin(), backed_.end());
+  expect_events(state_, transaction.left().size() + backed_.size());
+}
+
 // The ranges that lost their memory, then those that have it now: whoever keeps account of them (NCCL registers each)
 // finds every block inside. Under the fast lock.
 void Backing::note_segments(const vmm::Transaction& transaction, const BackedHeap& heap) {
@@ -178,18 +188,16 @@ void Backing::note_segments(const vmm::Transaction& transaction, const BackedHea
     const BackedHeap& owner = *state_.heap_of_space[left.space];
     note_event(state_, GAPLESS_EVENT_SEGMENT_UNMAP, owner, owner.slots.slot_address(left.slot), state_.granule, 0);
   }
-  std::vector<std::uint64_t> starts;
-  transaction.for_each_backed([&](std::uint32_t slot) { starts.push_back(heap.slots.slot_address(slot)); });
-  std::sort(starts.begin(), starts.end());
-  for (std::size_t first = 0, end = 0; first < starts.size(); first = end) {
+  for (std::size_t first = 0, end = 0; first < backed_.size(); first = end) {
     end = first + 1;
-    while (end < starts.size() && starts[end] == starts[end - 1] + state_.granule) end++;
-    note_event(state_, GAPLESS_EVENT_SEGMENT_MAP, heap, starts[first], (end - first) * state_.granule, 0);
+    while (end < backed_.size() && backed_[end] == backed_[end - 1] + state_.granule) end++;
+    note_event(state_, GAPLESS_EVENT_SEGMENT_MAP, heap, backed_[first], (end - first) * state_.granule, 0);
   }
 }
 
 void Backing::commit(vmm::Transaction& transaction, BackedHeap& heap, Units offset) {
   const auto granule = static_cast<std::int64_t>(state_.granule);
+  collect_segments(transaction, heap);
   const std::lock_guard guard(state_.fast);
   if (heap.group != nullptr)
     start_slots(transaction, heap, offset);
@@ -208,7 +216,7 @@ void Backing::commit(vmm::Transaction& transaction, BackedHeap& heap, Units offs
                                granule * static_cast<std::int64_t>(transaction.loose()));
   counters.reactivations += static_cast<std::int64_t>(transaction.reactivated());
   counters.moves += static_cast<std::int64_t>(transaction.moved());
-  note_segments(transaction, heap);  // last: it needs memory of the host
+  note_segments(transaction, heap);
 }
 
 // Where dormant mappings are not wanted. The new mapping is in place, so nothing here can fail the request.

@@ -67,6 +67,7 @@ class Backing {
   bool wait_for_conflicts();
   void undo(vmm::Transaction& transaction);
   void commit(vmm::Transaction& transaction, BackedHeap& heap, Units offset);
+  void collect_segments(const vmm::Transaction& transaction, const BackedHeap& heap);
   void note_segments(const vmm::Transaction& transaction, const BackedHeap& heap);
   void touch_neighbours(BackedHeap& heap, Units offset);
   void start_slots(const vmm::Transaction& transaction, BackedHeap& heap, Units offset);
@@ -79,7 +80,8 @@ class Backing {
   std::vector<Edge> conflicts_;  // what must be over before mappings go
   std::vector<Victim> victims_;
   std::vector<vmm::HandleId> created_;
-  bool fresh_use_ = false;  // some handle's last use is not known to be over
+  std::vector<std::uint64_t> backed_;  // addresses of granules, ascending; only while somebody listens
+  bool fresh_use_ = false;             // some handle's last use is not known to be over
   bool driver_full_ = false;
   driver::Result create_error_ = driver::Result::ok;
   // The free block in which the last handle was found idle: neighbours mostly lie in the same.

@@ -88,7 +88,9 @@ void DeviceAllocator::set_options(const config::Options& options, bool first) {
     state_.raise(kRounding);
 }
 
+// The map lock too: a miss that is under way is told of as a whole or not at all.
 void DeviceAllocator::listen(bool on) {
+  const std::lock_guard misses(state_.map);
   const std::lock_guard guard(state_.fast);
   if (on)
     state_.raise(kListening);

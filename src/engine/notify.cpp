@@ -17,6 +17,17 @@ struct Outbox {
   std::vector<std::uint64_t> cookies;
 };
 thread_local Outbox outbox;
+// So many keep their room: what a thread notes next then needs no memory of the host, which it may not ask for under
+// the fast lock.
+constexpr std::size_t kKeptRoom = 1024;
+
+template <typename T>
+void keep_room(std::vector<T>& used, std::vector<T>& kept) {
+  if (used.capacity() <= kept.capacity() || used.capacity() > kKeptRoom || !kept.empty()) return;
+  used.clear();
+  kept.swap(used);
+}
+
 thread_local int deliveries_of_this_thread = 0;
 
 // Counts a thread while it may call the listener, also when that throws. With await_deliveries() this is a store
@@ -60,6 +71,11 @@ void note_event(DeviceState& state, gapless_event_kind kind, const BackedHeap& h
   if (heap.pool != nullptr) event.pool = heap.pool->id;
   event.cookie = cookie;
   outbox.events.push_back(event);
+}
+
+void expect_events(DeviceState& state, std::size_t count) {
+  if ((state.attention.load(std::memory_order_relaxed) & kListening) == 0) return;
+  outbox.events.reserve(outbox.events.size() + count);
 }
 
 void note_oom(DeviceState& state, const gapless_oom_record& record) {
@@ -116,6 +132,8 @@ void deliver(DeviceState& state, std::uint64_t fresh) {
       static_cast<void>(state.self.set_cookie(reinterpret_cast<void*>(fresh), cookie));
   }
   for (const std::uint64_t cookie : box.cookies) listener->release_cookie(cookie);
+  keep_room(box.events, outbox.events);
+  keep_room(box.cookies, outbox.cookies);
 }
 
 void await_deliveries(Shared& shared) {
