@@ -6,6 +6,7 @@
 #include <string>
 #include <thread>
 
+#include "driver/failed.hpp"
 #include "engine/handle_kind.hpp"
 #include "engine/notify.hpp"
 
@@ -40,7 +41,7 @@ Status Allocator::device_count(int& out) {
     known_devices_.store(out, std::memory_order_relaxed);
     return Status::ok;
   }
-  return base::fail_driver("cuDeviceGetCount", static_cast<int>(result), ops_->result_name(result));
+  return driver::failed(*ops_, "cuDeviceGetCount", result);
 }
 
 Status Allocator::no_such_device(int device) {
@@ -60,8 +61,7 @@ Status Allocator::probe(int device) {
   if (device < 0 || device >= count) return no_such_device(device);
   driver::DeviceInfo info;
   const Result result = ops_->device_info(device, info);
-  if (result != Result::ok)
-    return base::fail_driver("cuDeviceGetAttribute", static_cast<int>(result), ops_->result_name(result));
+  if (result != Result::ok) return driver::failed(*ops_, "cuDeviceGetAttribute", result);
   if (!info.virtual_memory)
     return base::fail(Status::unsupported,
                       "the device has no virtual memory management (an old driver, a virtual GPU or WSL)");
@@ -79,7 +79,7 @@ Status Allocator::bring_up(int device, DeviceAllocator*& out) {
   if (const Status status = probe(device); status != Status::ok) return status;
   driver::DeviceInfo info;
   if (const Result result = ops_->device_info(device, info); result != Result::ok)
-    return base::fail_driver("cuDeviceGetAttribute", static_cast<int>(result), ops_->result_name(result));
+    return driver::failed(*ops_, "cuDeviceGetAttribute", result);
   const std::string note = settle_fabric(*ops_, device, options_, info);
   if (!note.empty()) {
     notes_ += (notes_.empty() ? "" : "\n") + note;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <mutex>
 
+#include "driver/failed.hpp"
 #include "engine/notify.hpp"
 #include "engine/places.hpp"
 #include "policy/growth.hpp"
@@ -290,8 +291,7 @@ Backed Backing::attempt(vmm::Transaction& transaction, BackedHeap& heap, Units o
     undo(transaction);
     rungs = rungs_before;
     if (create_error_ == Result::ok) return Backed::no_memory;
-    static_cast<void>(
-        base::fail_driver("cuMemCreate", static_cast<int>(create_error_), state_.ops.result_name(create_error_)));
+    static_cast<void>(driver::failed(state_.ops, "cuMemCreate", create_error_));
     return Backed::failed;
   }
   if (!connect()) {
@@ -313,7 +313,7 @@ Backed Backing::attempt(vmm::Transaction& transaction, BackedHeap& heap, Units o
     undo(transaction);
     rungs = rungs_before;
     if (result == Result::out_of_memory) return Backed::no_memory;
-    static_cast<void>(base::fail_driver(call, static_cast<int>(result), state_.ops.result_name(result)));
+    static_cast<void>(driver::failed(state_.ops, call, result));
     return Backed::failed;
   }
   commit(transaction, heap, offset);

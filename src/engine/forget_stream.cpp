@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <mutex>
 
+#include "driver/failed.hpp"
 #include "engine/homes.hpp"
 
 namespace gapless::engine {
@@ -20,7 +21,7 @@ Status record_uses(DeviceState& state, const stream::StreamKey& key) {
     if (result == Result::ok) result = state.ops.event_record(state.device, event, key.handle);
     if (result != Result::ok) {
       if (event != nullptr) state.events.give(event);
-      return base::fail_driver("cuEventRecord", static_cast<int>(result), state.ops.result_name(result));
+      return driver::failed(state.ops, "cuEventRecord", result);
     }
     const std::lock_guard guard(state.fast);
     bool taken = false;

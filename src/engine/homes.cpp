@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <mutex>
 
+#include "driver/failed.hpp"
 #include "engine/exports.hpp"
 #include "engine/private_pools.hpp"
 #include "engine/sharing.hpp"
@@ -196,8 +197,7 @@ Status add_span(DeviceState& state, BackedHeap& heap, Units size) {
   if (result != Result::ok) result = vmm::reserve(state.ops, vmm::reservation_bytes(least, 0, 0, 0), reservation);
   if (result == Result::out_of_memory)
     return base::fail(Status::out_of_memory, "cuMemAddressReserve: no addresses are left");
-  if (result != Result::ok)
-    return base::fail_driver("cuMemAddressReserve", static_cast<int>(result), state.ops.result_name(result));
+  if (result != Result::ok) return driver::failed(state.ops, "cuMemAddressReserve", result);
 
   const std::uint64_t first = heap.heap.spans().empty() ? 0 : heap.heap.spans().back().limit.bytes();
   const Units from = units_of(round_up(first, vmm::AddressMap::kChunk));

@@ -4,6 +4,7 @@
 #include <mutex>
 #include <string>
 
+#include "driver/failed.hpp"
 #include "engine/device_allocator.hpp"
 #include "engine/forget_stream.hpp"
 #include "engine/places.hpp"
@@ -114,8 +115,7 @@ Status DeviceAllocator::enable_peer(int peer) {
       if (heap->slots.mapped(slot) == vmm::kNoHandle || heap->slots.no_access(slot)) continue;
       const Result result = state_.ops.set_access(heap->slots.slot_address(slot), state_.granule, wanted);
       // Granting access twice is harmless, so a partial success needs no undoing.
-      if (result != Result::ok)
-        return base::fail_driver("cuMemSetAccess", static_cast<int>(result), state_.ops.result_name(result));
+      if (result != Result::ok) return driver::failed(state_.ops, "cuMemSetAccess", result);
     }
   }
   devices = std::move(wanted);

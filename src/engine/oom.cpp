@@ -6,6 +6,7 @@
 #include <cstring>
 #include <mutex>
 
+#include "driver/failed.hpp"
 #include "engine/notify.hpp"
 #include "engine/pending.hpp"
 #include "engine/places.hpp"
@@ -108,7 +109,7 @@ Status wait_for_everything(DeviceState& state) {
   // which would break a capture.
   const driver::Result result = state.order.host_wait_all(unreachable);
   if (result == driver::Result::ok) return Status::ok;
-  return base::fail_driver("cuCtxSynchronize", static_cast<int>(result), state.ops.result_name(result));
+  return driver::failed(state.ops, "cuCtxSynchronize", result);
 }
 
 std::uint64_t release_all_empty_segments(DeviceState& state, PrivatePools& pools) {

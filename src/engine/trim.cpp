@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <mutex>
 
+#include "driver/failed.hpp"
 #include "engine/exports.hpp"
 #include "engine/homes.hpp"
 #include "engine/notify.hpp"
@@ -72,7 +73,7 @@ Status unmap_loose(DeviceState& state) {
     }
   }
   if (failure == Result::ok) return Status::ok;
-  return base::fail_driver("cuMemUnmap", static_cast<int>(failure), state.ops.result_name(failure));
+  return driver::failed(state.ops, "cuMemUnmap", failure);
 }
 
 Status release_loose(DeviceState& state, std::uint64_t& released) {
@@ -97,7 +98,7 @@ Status release_loose(DeviceState& state, std::uint64_t& released) {
   }
   for (const HandleId id : kept) state.ledger.list(id);
   if (failure == Result::ok) return Status::ok;
-  return base::fail_driver("cuMemRelease", static_cast<int>(failure), state.ops.result_name(failure));
+  return driver::failed(state.ops, "cuMemRelease", failure);
 }
 
 }  // namespace
@@ -136,8 +137,7 @@ Status trim(DeviceState& state, PrivatePools& pools, PrivatePool* pool, std::uin
   if (unmapped != Status::ok) return unmapped;
   if (given != Status::ok) return given;
   if (settling != Result::ok)
-    return base::fail_driver("waiting for the streams that used freed blocks", static_cast<int>(settling),
-                             state.ops.result_name(settling));
+    return driver::failed(state.ops, "waiting for the streams that used freed blocks", settling);
   // Memory that a capture keeps is not idle; memory that the driver would not wait for may be.
   return waited == Status::in_capture ? Status::ok : waited;
 }
