@@ -3,8 +3,9 @@
 //
 // Budget of a hit, allocate() plus deallocate(), in this file and heap.hpp: two uncontended fast locks, one bin lookup,
 // at most one carve and two merges, one bitmap word for each 128 MiB requested, about forty counter updates; no driver
-// call, no host allocation, no loop but the scan of the request's own bin, at most Heap::kOwnBinScan long and only
-// where the heap would grow otherwise. tests/unit/engine_hot_path_test.cpp holds it to that.
+// call, no host allocation, no loop but the scan of a bin, at most Heap::kBinScan long, only for requests of
+// Heap::kByAddress and more (two bins) and where the heap would grow otherwise. tests/unit/engine/hot_path_test.cpp
+// holds it to that.
 #pragma once
 
 #include <cstdint>

