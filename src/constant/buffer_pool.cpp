@@ -266,13 +266,8 @@ Status BufferPool::give_memory_back(Buffer& buffer) {
 }
 
 Status BufferPool::refuse_capture(driver::Stream stream) {
-  driver::CaptureInfo info;
-  const driver::Result result = allocator_.ops().capture_info(device_, stream, info);
-  // The legacy default stream says so while a stream that waits for it captures. A stream that the driver does not know
-  // does not capture.
-  const bool captures = result == driver::Result::stream_capture_implicit ||
-                        (result == driver::Result::ok && info.status != driver::CaptureStatus::none);
-  if (captures) return base::fail(Status::in_capture, "the stream captures: hold the lease as long as the graph");
+  if (stream::captures(allocator_.ops(), device_, stream))
+    return base::fail(Status::in_capture, "the stream captures: hold the lease as long as the graph");
   return Status::ok;
 }
 

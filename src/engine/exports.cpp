@@ -6,6 +6,7 @@
 #include <string>
 
 #include "driver/failed.hpp"
+#include "engine/capturing.hpp"
 #include "engine/device_allocator.hpp"
 #include "engine/private_pools.hpp"
 
@@ -150,8 +151,7 @@ Status DeviceAllocator::wait_for_device() {
   const RelaxedCapture relaxed(state_.ops);
   {
     const std::lock_guard guard(state_.map);
-    for (const auto& stream : state_.streams)
-      if (state_.order.capturing(*stream)) return base::fail(Status::in_capture, "a stream captures");
+    if (anyone_captures(state_)) return base::fail(Status::in_capture, "a stream captures");
   }
   const driver::Result result = state_.ops.device_synchronize(state_.device);
   if (result == driver::Result::ok) return Status::ok;

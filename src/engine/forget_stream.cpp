@@ -44,9 +44,7 @@ Status record_uses(DeviceState& state, const stream::StreamKey& key) {
 
 Status forget_stream(DeviceState& state, driver::Stream handle) {
   const stream::StreamKey key = stream::key_of(handle);
-  driver::CaptureInfo info;
-  if (state.ops.capture_info(state.device, key.handle, info) == Result::ok &&
-      info.status != driver::CaptureStatus::none)
+  if (stream::captures(state.ops, state.device, key.handle))
     return base::fail(Status::in_capture, "the stream captures: it cannot be destroyed now");
   if (const Status status = record_uses(state, key); status != Status::ok) return status;
 

@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "driver/failed.hpp"
+#include "engine/capturing.hpp"
 #include "engine/notify.hpp"
 #include "engine/pending.hpp"
 #include "engine/places.hpp"
@@ -106,7 +107,9 @@ Status wait_for_everything(DeviceState& state) {
   if (captures) return base::fail(Status::in_capture, "a stream captures: its memory cannot be waited for");
   if (unreachable.empty()) return Status::ok;
   // Other threads' own default streams and streams that are gone can be waited for only together with the whole device,
-  // which would break a capture.
+  // which would break a capture, also of a stream that has no memory here.
+  if (anyone_captures(state))
+    return base::fail(Status::in_capture, "a stream captures: the device cannot be waited for");
   const driver::Result result = state.order.host_wait_all(unreachable);
   if (result == driver::Result::ok) return Status::ok;
   return driver::failed(state.ops, "cuCtxSynchronize", result);

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <utility>
 
+#include "engine/capturing.hpp"
 #include "engine/notify.hpp"
 #include "engine/sharing.hpp"
 
@@ -13,11 +14,6 @@ namespace gapless::engine {
 using driver::Result;
 
 namespace {
-
-bool captures(DeviceState& state, driver::Stream stream) {
-  driver::CaptureInfo info;
-  return state.ops.capture_info(state.device, stream, info) == Result::ok && info.status != driver::CaptureStatus::none;
-}
 
 // Records `stream` now, or says why it cannot be: then it is deferred, or only the device can tell.
 void record(DeviceState& state, PendingFree& pending, const Use& use) {
@@ -31,7 +27,7 @@ void record(DeviceState& state, PendingFree& pending, const Use& use) {
     pending.needs_device = true;
     return;
   }
-  if (captures(state, key.handle)) {
+  if (stream::captures(state.ops, state.device, key.handle)) {
     pending.deferred.push_back(use);
     return;
   }
@@ -58,7 +54,7 @@ void record_deferred(DeviceState& state, PendingFree& pending) {
 bool order(DeviceState& state, BackedHeap& heap, const PendingFree& pending) {
   const stream::StreamState& waiter = stream_of(heap, pending.block);
   if (!pending.deferred.empty() || pending.needs_device || !state.order.reachable(waiter) ||
-      captures(state, waiter.handle()))
+      state.order.capturing(waiter))
     return false;
   for (const driver::Event event : pending.events)
     if (state.ops.stream_wait_event(state.device, waiter.handle(), event) != Result::ok) return false;
@@ -180,6 +176,13 @@ std::size_t settle_pending(DeviceState& state, Settle how, Result* failure) {
     if (result != Result::ok && failure != nullptr) *failure = result;
     return result == Result::ok;
   };
+  const auto needs_device = [](const PendingFree& pending) { return pending.needs_device; };
+  bool ask_device = false;
+  if (how == Settle::wait) {
+    const std::lock_guard guard(state.fast);
+    ask_device = std::any_of(state.pending.begin(), state.pending.end(), needs_device);
+  }
+  ask_device = ask_device && !anyone_captures(state);
   std::deque<PendingFree> taken;
   {
     const std::lock_guard guard(state.fast);
@@ -188,7 +191,7 @@ std::size_t settle_pending(DeviceState& state, Settle how, Result* failure) {
   std::deque<PendingFree> left;
   std::size_t settled = 0;
   bool device_is_idle = false;
-  if (how == Settle::wait && std::any_of(taken.begin(), taken.end(), [](const auto& p) { return p.needs_device; })) {
+  if (ask_device) {
     state.order.count_host_wait();
     device_is_idle = waited(state.ops.device_synchronize(state.device));
   }

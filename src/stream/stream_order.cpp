@@ -14,16 +14,20 @@ std::uint64_t this_thread() {
   return id;
 }
 
+bool captures(driver::DriverOps& ops, int device, driver::Stream stream) {
+  driver::CaptureInfo info;
+  const Result result = ops.capture_info(device, stream, info);
+  return result == Result::stream_capture_implicit ||
+         (result == Result::ok && info.status != driver::CaptureStatus::none);
+}
+
 bool StreamOrder::reachable(const StreamState& stream) const {
   if (stream.gone_ || stream.finished_) return false;
   return stream.key_.handle != kPerThreadStream || stream.key_.thread == this_thread();
 }
 
 bool StreamOrder::capturing(const StreamState& stream) {
-  if (!reachable(stream)) return false;
-  driver::CaptureInfo info;
-  if (ops_.capture_info(device_, stream.handle(), info) != Result::ok) return false;
-  return info.status != driver::CaptureStatus::none;
+  return reachable(stream) && captures(ops_, device_, stream.handle());
 }
 
 void StreamOrder::retire(StreamState& stream, std::uint32_t epoch) {

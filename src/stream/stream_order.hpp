@@ -20,6 +20,11 @@
 
 namespace gapless::stream {
 
+// Does the stream of this handle capture? One that the driver does not know does not. The legacy default stream counts
+// as if it did while a stream that synchronises with it captures: what is enqueued or recorded on it breaks that
+// capture.
+bool captures(driver::DriverOps& ops, int device, driver::Stream stream);
+
 class StreamState {
  public:
   StreamState(StreamKey key, std::uint32_t id) : key_(key), id_(id) {}
@@ -86,7 +91,7 @@ class StreamOrder {
   // Everything enqueued on the device so far is over: `streams` learn it. The driver refuses while a stream captures.
   driver::Result host_wait_all(const std::vector<StreamState*>& streams);
 
-  // Does it capture? A stream that the driver does not know any more does not.
+  // As captures(); a stream that this thread cannot ask for, or that is gone, does not.
   bool capturing(const StreamState& stream);
   // May this thread enqueue on it or record it at all?
   bool reachable(const StreamState& stream) const;

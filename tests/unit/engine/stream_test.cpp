@@ -193,6 +193,57 @@ TEST_F(StreamTest, AFreeWhileTheUserCapturesWaitsForTheCaptureToEnd) {
 }
 
 // Epochs are 32 bits. Before they run out the device is waited for once and they start again.
+// What the legacy default stream used last cannot be waited for while a stream that synchronises with it captures: an
+// event recorded on it would break the capture.
+TEST_F(StreamTest, ABlockingStreamsCaptureIsNotBrokenByMemoryOfTheLegacyStream) {
+  open_lazy(64 * kMiB);
+  void* const recorded = allocate(4 * kMiB, work_->stream(1));
+  ASSERT_EQ(gapless_record_stream(allocator, recorded, nullptr), GAPLESS_OK);
+  free(used(40 * kMiB, 0));
+  driver::Stream blocking = nullptr;
+  ASSERT_EQ(machine_->stream_create(0, {}, blocking), driver::Result::ok);
+  ASSERT_EQ(machine_->begin_capture(0, blocking, driver::sim::CaptureMode::relaxed), driver::Result::ok);
+  free(recorded);
+  void* out = nullptr;
+  EXPECT_EQ(try_allocate(60 * kMiB, out, work_->stream(2)), GAPLESS_ERROR_OUT_OF_MEMORY);
+  EXPECT_EQ(gapless_trim(allocator, 0, {0, 0}, 0, nullptr), GAPLESS_OK);
+  driver::sim::Graph graph = nullptr;
+  EXPECT_EQ(machine_->end_capture(0, blocking, graph), driver::Result::ok);
+  EXPECT_EQ(machine_->graph_destroy(graph), driver::Result::ok);
+  EXPECT_EQ(machine_->violation_count(), 0u);
+  void* const b = used(60 * kMiB, 2);
+  free(b);
+  validate();
+}
+
+// Only the whole device can tell when another thread's own default stream is done with a block; asking it would break
+// a capture, of whatever stream gapless knows.
+TEST_F(StreamTest, TheDeviceIsNotWaitedForWhileAStreamCaptures) {
+  for (const bool allocated : {true, false}) {
+    open_lazy(64 * kMiB);
+    void* const a = allocate(4 * kMiB);
+    std::thread([&] { ASSERT_EQ(gapless_record_stream(allocator, a, reinterpret_cast<void*>(2)), GAPLESS_OK); }).join();
+    const driver::Stream stream = work_->stream(1);
+    void* const b = allocate(4 * kMiB, allocated ? stream : nullptr);
+    ASSERT_EQ(gapless_record_stream(allocator, b, stream), GAPLESS_OK);
+    ASSERT_EQ(machine_->begin_capture(0, stream, driver::sim::CaptureMode::relaxed), driver::Result::ok);
+    free(a);
+    EXPECT_EQ(gapless_trim(allocator, 0, {0, 0}, 0, nullptr), GAPLESS_OK);
+    allocator->engine->for_each_device(
+        [&](DeviceAllocator& one) { EXPECT_EQ(one.wait_for_device(), Status::in_capture); });
+    driver::sim::Graph graph = nullptr;
+    EXPECT_EQ(machine_->end_capture(0, stream, graph), driver::Result::ok);
+    EXPECT_EQ(machine_->graph_destroy(graph), driver::Result::ok);
+    EXPECT_EQ(machine_->violation_count(), 0u);
+    EXPECT_EQ(gapless_trim(allocator, 0, {0, 0}, 0, nullptr), GAPLESS_OK);
+    EXPECT_EQ(stats().active_bytes[GAPLESS_ALL].current, static_cast<std::int64_t>(4 * kMiB));
+    free(b);
+    if (!allocated) break;
+    TearDown();
+    allocator = nullptr;
+  }
+}
+
 TEST_F(StreamTest, EpochsStartAgainBeforeTheyRunOut) {
   config::Options options;
   options.lending = false;
