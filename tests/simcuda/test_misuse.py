@@ -218,9 +218,22 @@ def contexts(device):
         }
 
     before = calls()
+    elsewhere, current, gone = [], threading.Event(), threading.Event()
+
+    def other_thread():  # where it stays the current one
+        elsewhere.append(device.call("cuCtxSetCurrent", made))
+        current.set()
+        gone.wait()
+        elsewhere.extend([device.call("cuCtxGetDevice", ctypes.byref(ctypes.c_int())), device.call("cuCtxSetCurrent", None)])
+
+    thread = threading.Thread(target=other_thread)
+    thread.start()
+    current.wait()
     device.call("cuCtxDestroy_v2", made)
+    gone.set()
+    thread.join()
     assert device.call("cudaSetDevice", 0) == 0
-    return {"before": before, "number": number.value, "after": calls()}
+    return {"before": before, "number": number.value, "after": calls(), "elsewhere": elsewhere}
 
 
 def nulls(library, names):
@@ -281,7 +294,8 @@ class Misuse(unittest.TestCase):
 
     def test_contexts_that_are_gone(self):
         calls = ("id", "copy", "copy_async", "current")
-        self.everywhere("contexts", {"before": dict.fromkeys(calls, 0), "number": 2, "after": dict.fromkeys(calls, 201)})
+        self.everywhere("contexts", {"before": dict.fromkeys(calls, 0), "number": 2, "after": dict.fromkeys(calls, 201),
+                                     "elsewhere": [0, 709, 0]})
 
     def test_nothing_but_zeros_crashes_nothing(self):
         folder = pathlib.Path(SIM[0]).resolve().parent.parent / "lib" / "simcuda"

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "simcuda/driver/context.hpp"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <memory>
 #include <mutex>
-#include <set>
+#include <utility>
+#include <vector>
 
 #include "simcuda/driver/api.hpp"
 #include "simcuda/driver/observer.hpp"
@@ -21,8 +23,11 @@ struct Primary {
 std::array<Primary, kMaxDevices>& primaries() {
   static auto* all = [] {
     auto* made = new std::array<Primary, kMaxDevices>;
-    for (int device = 0; device < kMaxDevices; ++device)
-      (*made)[static_cast<std::size_t>(device)].context = {device, true, 0};
+    for (int device = 0; device < kMaxDevices; ++device) {
+      Context& context = (*made)[static_cast<std::size_t>(device)].context;
+      context.device = device;
+      context.primary = true;
+    }
     return made;
   }();
   return *all;
@@ -34,7 +39,7 @@ Primary& primary(int device) {
 
 struct Made {
   std::mutex mutex;
-  std::set<Context*> contexts;  // of cuCtxCreate
+  std::vector<std::unique_ptr<Context>> contexts;  // of cuCtxCreate
 };
 
 Made& made() {
@@ -96,7 +101,9 @@ bool device_of(CUcontext handle, int& device) {
     if (primary_context(device) == context) return true;
   }
   std::lock_guard lock(made().mutex);
-  if (!made().contexts.contains(context)) return false;
+  const auto& contexts = made().contexts;
+  const auto is_it = [&](const auto& one) { return one.get() == context && !one->destroyed; };
+  if (std::none_of(contexts.begin(), contexts.end(), is_it)) return false;
   device = context->device;
   return true;
 }
@@ -104,6 +111,7 @@ bool device_of(CUcontext handle, int& device) {
 CUresult current_device(int& device) {
   const Context* context = current_context();
   if (context == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
+  if (context->destroyed) return CUDA_ERROR_CONTEXT_IS_DESTROYED;
   device = context->device;
   return CUDA_SUCCESS;
 }
@@ -150,11 +158,13 @@ GAPLESS_SIM_API cuCtxCreate(CUcontext* out, CUctxCreateParams*, unsigned flags, 
   GAPLESS_SIM_CALL("cuCtxCreate");
   GAPLESS_SIM_REQUIRE(out != nullptr);
   if (!valid_device(m, ordinal)) return CUDA_ERROR_INVALID_DEVICE;
-  auto context = std::make_unique<Context>(Context{ordinal, false, flags});
+  auto context = std::make_unique<Context>();
+  context->device = ordinal;
+  context->flags = flags;
   if (!push_context(context.get())) return CUDA_ERROR_OUT_OF_MEMORY;
   *out = to_handle(context.get());
   std::lock_guard lock(made().mutex);
-  made().contexts.insert(context.release());
+  made().contexts.push_back(std::move(context));
   return CUDA_SUCCESS;
 }
 
@@ -163,10 +173,11 @@ GAPLESS_SIM_API cuCtxDestroy(CUcontext handle) {
   auto* context = reinterpret_cast<Context*>(handle);
   {
     std::lock_guard lock(made().mutex);
-    if (made().contexts.erase(context) == 0) return CUDA_ERROR_INVALID_CONTEXT;
+    const auto is_it = [&](const auto& one) { return one.get() == context && !one->destroyed; };
+    if (std::none_of(made().contexts.begin(), made().contexts.end(), is_it)) return CUDA_ERROR_INVALID_CONTEXT;
+    context->destroyed = true;
   }
   if (current_context() == context) pop_context();
-  delete context;
   return CUDA_SUCCESS;
 }
 

@@ -4,6 +4,8 @@
 
 #include <cuda.h>
 
+#include <atomic>
+
 namespace gapless::simcuda {
 
 inline constexpr int kMaxDevices = 64;
@@ -12,6 +14,8 @@ struct Context {
   int device = 0;
   bool primary = false;
   unsigned flags = 0;
+  // By cuCtxDestroy. It stays in memory: it may be the current one of other threads.
+  std::atomic<bool> destroyed = false;
 };
 
 Context* primary_context(int device);
@@ -26,7 +30,7 @@ Context* pop_context();
 // The device of a context's handle that a program gave; false where it is none.
 bool device_of(CUcontext handle, int& device);
 
-// What a call that needs a context starts with: the current device, or NOT_INITIALIZED, or INVALID_CONTEXT.
+// What a call that needs a context starts with: the current device, or INVALID_CONTEXT, or CONTEXT_IS_DESTROYED.
 CUresult current_device(int& device);
 
 }  // namespace gapless::simcuda
