@@ -15,6 +15,7 @@
 #include "capi/structs.hpp"
 #include "config/load.hpp"
 #include "driver/cuda_driver.hpp"
+#include "engine/forked.hpp"
 #include "guard/guard.hpp"
 
 namespace gapless::capi {
@@ -127,10 +128,7 @@ extern "C" {
 gapless_status gapless_open(const gapless_open_args* args, gapless_allocator** out) {
   return fenced([&] {
     if (out == nullptr) return null_argument("out");
-    if (gapless::capi::parent_used_cuda.load())
-      return gapless::base::fail(
-          Status::unsupported,
-          "CUDA cannot be used in a forked child process of one that has used it; spawn it instead");
+    if (gapless::capi::parent_used_cuda.load()) return gapless::engine::forked_child();
     gapless_open_args given{};
     if (args != nullptr && !gapless::capi::read_struct(args, given))
       return gapless::base::fail(Status::invalid_argument, "args->struct_size is not set: use GAPLESS_STRUCT");

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "engine/device_allocator.hpp"
+#include "engine/forked.hpp"
 #include "engine/pending.hpp"
 #include "engine/segments.hpp"
 #include "engine/sharing.hpp"
@@ -28,8 +29,7 @@ Status DeviceAllocator::finish_climb(Status status, const Granted& granted, void
 }
 
 Status DeviceAllocator::climb(Request request, void** out) {
-  if ((state_.attention.load(std::memory_order_relaxed) & kForked) != 0)
-    return base::fail(Status::unsupported, "CUDA cannot be used in a forked child process");
+  if ((state_.attention.load(std::memory_order_relaxed) & kForked) != 0) return forked_child();
   Granted granted;
   return finish_climb(ladder_.climb(request, granted), granted, out);
 }

@@ -7,12 +7,23 @@
 #include <thread>
 
 #include "driver/failed.hpp"
+#include "engine/forked.hpp"
 #include "engine/handle_kind.hpp"
 #include "engine/notify.hpp"
 
 namespace gapless::engine {
 
 using driver::Result;
+
+namespace {
+
+// The first questions to the driver. CUDA is initialised for them, so that it says so only in a child that was forked
+// after somebody had done that before.
+Status refused(driver::DriverOps& ops, const char* call, Result result) {
+  return result == Result::not_initialized ? forked_child() : driver::failed(ops, call, result);
+}
+
+}  // namespace
 
 Allocator::Allocator(std::unique_ptr<driver::DriverOps> ops, const config::Options& options)
     : ops_(std::move(ops)), slots_(kMostDevices), options_(options) {
@@ -41,7 +52,7 @@ Status Allocator::device_count(int& out) {
     known_devices_.store(out, std::memory_order_relaxed);
     return Status::ok;
   }
-  return driver::failed(*ops_, "cuDeviceGetCount", result);
+  return refused(*ops_, "cuDeviceGetCount", result);
 }
 
 Status Allocator::no_such_device(int device) {
@@ -61,7 +72,7 @@ Status Allocator::probe(int device) {
   if (device < 0 || device >= count) return no_such_device(device);
   driver::DeviceInfo info;
   const Result result = ops_->device_info(device, info);
-  if (result != Result::ok) return driver::failed(*ops_, "cuDeviceGetAttribute", result);
+  if (result != Result::ok) return refused(*ops_, "cuDeviceGetAttribute", result);
   if (!info.virtual_memory)
     return base::fail(Status::unsupported,
                       "the device has no virtual memory management (an old driver, a virtual GPU or WSL)");
@@ -79,7 +90,7 @@ Status Allocator::bring_up(int device, DeviceAllocator*& out) {
   if (const Status status = probe(device); status != Status::ok) return status;
   driver::DeviceInfo info;
   if (const Result result = ops_->device_info(device, info); result != Result::ok)
-    return driver::failed(*ops_, "cuDeviceGetAttribute", result);
+    return refused(*ops_, "cuDeviceGetAttribute", result);
   const std::string note = settle_fabric(*ops_, device, options_, info);
   if (!note.empty()) {
     notes_ += (notes_.empty() ? "" : "\n") + note;

@@ -7,6 +7,7 @@
 #include "driver/failed.hpp"
 #include "engine/device_allocator.hpp"
 #include "engine/forget_stream.hpp"
+#include "engine/forked.hpp"
 #include "engine/places.hpp"
 #include "engine/segments.hpp"
 #include "engine/trim.hpp"
@@ -90,8 +91,7 @@ Status DeviceAllocator::warm_up(driver::Stream stream, std::uint64_t bytes) {
 }
 
 Status DeviceAllocator::create_ahead(bool& made) {
-  if ((state_.attention.load(std::memory_order_relaxed) & kForked) != 0)
-    return base::fail(Status::unsupported, "CUDA cannot be used in a forked child process");
+  if ((state_.attention.load(std::memory_order_relaxed) & kForked) != 0) return forked_child();
   const RelaxedCapture relaxed(state_.ops);
   made = state_.creator.step();
   return Status::ok;

@@ -13,6 +13,23 @@ namespace {
 
 using ForkTest = EngineTest;
 
+// Whoever had used CUDA in the parent, the child is told what to do instead.
+TEST_F(ForkTest, ADriverThatAnswersNothingNamesTheFork) {
+  for (const driver::Call call : {driver::Call::device_count, driver::Call::device_info}) {
+    open();
+    driver::FaultDriver::Rule rule;
+    rule.call = call;
+    rule.error = driver::Result::not_initialized;
+    rule.fail = UINT64_MAX;
+    faults_->add(rule);
+    void* out = nullptr;
+    EXPECT_EQ(try_allocate(kMiB, out), GAPLESS_ERROR_UNSUPPORTED);
+    EXPECT_NE(std::string(gapless_last_error()).find("forked child"), std::string::npos) << gapless_last_error();
+    TearDown();
+    allocator = nullptr;
+  }
+}
+
 #if !defined(__SANITIZE_THREAD__)
 TEST_F(ForkTest, TheChildFreesAndFailsCleanly) {
   open();
