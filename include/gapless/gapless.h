@@ -113,7 +113,11 @@ GAPLESS_NODISCARD GAPLESS_EXPORT gapless_status gapless_allocate(gapless_allocat
  * Errors: UNKNOWN_POINTER. */
 GAPLESS_EXPORT gapless_status gapless_deallocate(gapless_allocator* allocator, void* pointer);
 
-/* The block is also used by work already enqueued (or to be enqueued before gapless_deallocate) on `stream`. */
+/* The block is also used by work already enqueued (or to be enqueued before gapless_deallocate) on `stream`, any stream of the
+ * block's device, also one that gapless has not met. The handle is kept, not looked at: the driver is asked about it when the block
+ * is deallocated, and while memory is short, so the stream must exist until then, or be given to gapless_forget_stream before it is
+ * destroyed. One that the driver then refuses keeps the memory back until the whole device has been waited for.
+ * Errors: UNKNOWN_POINTER. */
 GAPLESS_EXPORT gapless_status gapless_record_stream(gapless_allocator* allocator, void* pointer, gapless_stream stream);
 
 /* The program is about to destroy `stream`: call it before, when all work on its blocks is enqueued. Its blocks stay valid and
