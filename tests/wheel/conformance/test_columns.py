@@ -81,3 +81,37 @@ def test_better_than_upstream(columns, name):
 def test_the_list_of_differences_names_cases():
     assert set(listed()) <= set(COMPARED)
     assert len(COMPARED) > 100
+
+
+def rows_below(header):
+    """The rows, each a list of its cells, of the table in docs/differences.md that begins with these cells."""
+    rows = []
+    lines = iter(DIFFERENCES.read_text().splitlines())
+    for line in lines:
+        if line == f"| {' | '.join(header)} |":
+            next(lines)
+            for row in lines:
+                if not row.startswith("| "):
+                    return rows
+                rows.append(row[2:-2].split(" | "))
+    return rows
+
+
+def test_the_table_of_reports_says_where_each_fails(columns):
+    rows = rows_below(("report", "case", "fails on"))
+    assert [case.strip("`") for _, case, _ in rows if case.strip("`") not in COMPARED + OWN] == []
+    for report, case, fails_on in rows:
+        name = case.strip("`")
+        assert f"issue_{report.split()[0].removeprefix('#')}_" in name
+        if name in OWN:  # whose columns fail as they should: test_better_than_upstream
+            assert set(columns[name]) - {"gapless", "pluggable"} == {fails_on}, name
+        else:
+            assert fails_on.startswith("nothing"), name
+    assert {case.strip("`") for _, case, _ in rows} == {name for name in COMPARED + OWN if ".issue_" in name}
+
+
+def test_the_table_of_traps_names_cases():
+    rows = rows_below(("what surprises in PyTorch", "case"))
+    assert len(rows) > 10
+    assert [name for _, cases in rows for name in re.findall(r"`([^`]+)`", cases) if name not in COMPARED + OWN] == []
+    assert all("`" in cases for _, cases in rows)
