@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The heap against a list of intervals: whatever is placed, freed and taken back, blocks tile their spans, nothing
-// overlaps, every look-up finds what the list says, a fit that exists is found, and equal programs give equal layouts.
+// overlaps, every look-up finds what the list says, a fit that exists is found, peek() names the block that place()
+// then takes from, the largest requests go to the lowest place, and equal programs give equal layouts.
 #include "heap/heap.hpp"
 
 #include <gtest/gtest.h>
@@ -18,8 +19,13 @@ namespace {
 
 constexpr unsigned kSlotShift = 12;  // 2 MiB
 constexpr std::uint32_t kSlot = 1u << kSlotShift;
-constexpr std::uint32_t kSpanSlots = 24;
 constexpr std::uint32_t kSpans = 3;
+// A span is soon full, and one of class large holds ten requests of the size that goes by address.
+constexpr std::uint32_t span_slots(SizeClass size_class) {
+  return size_class == SizeClass::small ? 24 : 128;
+}
+// So few that a bounded search sees all of them.
+static_assert(kSpans * span_slots(SizeClass::large) * kSlot / Heap::kByAddress.count() < Heap::kBinScan);
 
 struct Failure : std::runtime_error {
   using std::runtime_error::runtime_error;
@@ -32,7 +38,9 @@ class Program {
  public:
   explicit Program(SizeClass size_class)
       : small_(size_class == SizeClass::small),
-        heap_(pool_, size_class, kSlotShift, Units(kSlot * (kSpanSlots + 2) * kSpans)) {
+        span_slots_(span_slots(size_class)),
+        heap_(pool_, size_class, kSlotShift, Units(kSlot * (span_slots_ + 2) * kSpans)),
+        recent_(small_) {
     add_span();
   }
 
@@ -47,8 +55,10 @@ class Program {
     } else if (kind == 13) {
       place_at_end(rest);
     } else if (kind == 14) {
-      const BlockId id = heap_.place(size_of(rest));
+      const BlockId id = place_where_peeked(size_of(rest));
       if (id != kNoBlock) require(heap_.pool()[heap_.unplace(id)].is_free(), "unplace left a block that is not free");
+    } else if (rest % 16 == 0) {
+      prefer_recent();
     } else if (spans_ < kSpans) {
       add_span();
     }
@@ -84,16 +94,24 @@ class Program {
     std::uint32_t size;
   };
 
-  // Class large holds blocks above 1 MiB only; its table of starts relies on it.
+  // Class large holds blocks above 1 MiB only; its table of starts relies on it. A quarter of them are 20 to 28 MiB
+  // long, some just below the size from which requests go by address.
   Units size_of(std::uint32_t bits) const {
     const std::uint32_t size = 1 + ((bits & 31) << ((bits >> 5) % 10)) + ((bits >> 10) & 3);
-    return small_ ? Units(1 + size % kLargestSmall.count()) : Units(kLargestSmall.count() + size);
+    if (small_) return Units(1 + size % kLargestSmall.count());
+    const bool largest = ((bits >> 12) & 3) == 3;
+    return Units(size + (largest ? Heap::kByAddress.count() - 3 : kLargestSmall.count()));
   }
 
   void add_span() {
     // A slot stays empty between spans, as between reservations.
-    const std::uint32_t first = spans_++ * (kSpanSlots + 1) * kSlot;
-    require(heap_.add_span(Units(first), Units(first + kSpanSlots * kSlot)), "add_span");
+    const std::uint32_t first = spans_++ * (span_slots_ + 1) * kSlot;
+    require(heap_.add_span(Units(first), Units(first + span_slots_ * kSlot)), "add_span");
+  }
+
+  void prefer_recent() {
+    recent_ = true;
+    heap_.prefer_recent();
   }
 
   void remember(BlockId id, Units size) {
@@ -119,10 +137,44 @@ class Program {
     return heap_.bins().next(Bins::bin_of(size) + 1) != Bins::kNone || heap_.end_place(size, end);
   }
 
+  // The end of the heap moves exactly where peek() names no block.
+  BlockId place_where_peeked(Units size) {
+    const BlockId from = heap_.peek(size);
+    const Units end = heap_.spans().back().end;
+    if (from == kNoBlock) {
+      const BlockId id = heap_.place(size);
+      require((id != kNoBlock) == (heap_.spans().back().end > end), "peek named no block and place found one");
+      return id;
+    }
+    const Block peeked = heap_.pool()[from];
+    require(peeked.is_free() && peeked.size >= size, "peek named a block that is not free or too small");
+    if (!recent_ && size >= Heap::kByAddress) require_lowest(from, size);
+    const BlockId id = heap_.place(size);
+    require(id != kNoBlock && heap_.pool()[id].offset == peeked.offset, "place went elsewhere than peek said");
+    require(heap_.spans().back().end == end, "peek named a block and place grew the heap");
+    return id;
+  }
+
+  // Of its own bin where one fits there, else of the first bin above that has any.
+  void require_lowest(BlockId chosen, Units size) const {
+    const std::uint32_t own = Bins::bin_of(size);
+    const Block& block = heap_.pool()[chosen];
+    const BlockId head = heap_.bins().head(own);
+    if (head != kNoBlock && heap_.pool()[head].size == size) {
+      require(chosen == head, "the block freed last has the size and was not chosen");
+      return;
+    }
+    require(block.bin == own || block.bin == heap_.bins().next(own + 1), "a bin was passed over");
+    for (const std::uint32_t bin : {own, std::uint32_t{block.bin}})
+      for (BlockId id = heap_.bins().head(bin); id != kNoBlock; id = heap_.pool()[id].bin_next)
+        require(heap_.pool()[id].size < size || (block.bin == bin && heap_.pool()[id].offset >= block.offset),
+                "a lower place fits, or one of the own bin");
+  }
+
   void place(std::uint32_t bits) {
     const Units size = size_of(bits);
     const bool must = must_fit(size);
-    const BlockId id = heap_.place(size);
+    const BlockId id = place_where_peeked(size);
     require(id != kNoBlock || !must, "a place was there and not found");
     if (id != kNoBlock) remember(id, size);
   }
@@ -164,11 +216,13 @@ class Program {
   }
 
   const bool small_;
+  const std::uint32_t span_slots_;
   BlockPool pool_{1 << 16};
   Heap heap_;
   std::map<std::uint32_t, Live> live_;
   std::vector<std::uint32_t> layout_;
   std::uint32_t spans_ = 0, stamp_ = 0;
+  bool recent_;  // no request goes by address
 };
 
 void run(SizeClass size_class, const std::vector<std::uint32_t>& words) {
