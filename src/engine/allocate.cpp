@@ -105,6 +105,7 @@ Status DeviceAllocator::allocate_routed(driver::Stream stream, std::uint64_t byt
   request.size = units_of(rounded);
   request.size_class = static_cast<heap::SizeClass>(request.size > heap::kLargestSmall);
   if ((attention & kScopes) != 0) request.pool = pools_.route(stream);
+  expect_events(state_, 0);
 
   std::uint64_t address = 0;
   {

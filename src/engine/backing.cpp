@@ -7,7 +7,6 @@
 #include "driver/failed.hpp"
 #include "engine/notify.hpp"
 #include "engine/places.hpp"
-#include "policy/growth.hpp"
 #include "vmm/unmap.hpp"
 
 namespace gapless::engine {
@@ -19,8 +18,6 @@ using vmm::kNoHandle;
 
 namespace {
 constexpr std::uint64_t kMissesPerEvent = 4;
-// So many handles are made without asking the driver first whether it has enough: that question is a call as well.
-constexpr std::uint64_t kBlindCreations = 32;
 }  // namespace
 
 bool Backing::idle(HandleId id, BackedHeap*& heap, std::uint32_t& stamp) {
@@ -69,8 +66,20 @@ void Backing::need_edges(const BackedHeap& owner, std::uint32_t slot, std::uint3
   });
 }
 
-void Backing::plan_slots(vmm::Transaction& transaction, BackedHeap& heap, Units offset, Units size,
-                         bool only_complete) {
+// All the room that the attempt will need.
+void Backing::begin(const BackedHeap& heap, Units offset, Units size) {
+  const std::size_t slots = heap.slots.slot_of(offset + size - Units(1)) - heap.slots.slot_of(offset) + 1;
+  transaction_.begin(heap.space, slots + kMostAhead, state_.access_devices);
+  edges_.clear();
+  edges_.reserve(state_.streams.size());
+  conflicts_.clear();
+  conflicts_.reserve(state_.streams.size());
+  fresh_use_ = false;
+  driver_full_ = false;
+  create_error_ = Result::ok;
+}
+
+void Backing::plan_slots(BackedHeap& heap, Units offset, Units size, bool only_complete) {
   const std::lock_guard guard(state_.fast);
   last_idle_.heap = nullptr;
   const std::uint32_t mark = state_.ledger.next_mark();
@@ -79,7 +88,7 @@ void Backing::plan_slots(vmm::Transaction& transaction, BackedHeap& heap, Units 
     if (heap.slots.active(slot) != kNoHandle) continue;
     const HandleId id = heap.slots.mapped(slot);
     if (id == kNoHandle) {
-      transaction.need(slot);
+      transaction_.need(slot);
       continue;
     }
     vmm::HandleRecord& record = state_.ledger[id];
@@ -93,13 +102,13 @@ void Backing::plan_slots(vmm::Transaction& transaction, BackedHeap& heap, Units 
                                               usable(*owner, record.slot, stamp, only_complete)));
     if (available) {
       if (owner != nullptr) need_edges(*owner, record.slot, stamp);
-      transaction.reactivate(slot, id, stamp);
+      transaction_.reactivate(slot, id, stamp);
       rungs[kReactivated] += state_.granule;
     } else {
       for_each_use(heap, slot, slot, heap.slots.last_use(slot), [&](stream::StreamState& stream, std::uint32_t epoch) {
         if (!StreamOrder::known_complete(stream, epoch)) add_edge(conflicts_, stream, epoch);
       });
-      transaction.conflict(slot);
+      transaction_.conflict(slot);
     }
   }
 }
@@ -130,24 +139,23 @@ bool Backing::wait_for_conflicts() {
                      [&](const Edge& edge) { return state_.order.host_wait(*edge.stream, edge.stamp); });
 }
 
-void Backing::undo(vmm::Transaction& transaction) {
-  created_.clear();
+void Backing::undo() {
   {
     const std::lock_guard guard(state_.fast);
-    transaction.undo(created_);
+    transaction_.undo();
   }
-  for (const HandleId id : created_) {
+  transaction_.for_each_created([&](HandleId id) {
     if (state_.ledger[id].mappings > 0 || state_.ops.release(state_.ledger[id].handle) != Result::ok) {
       state_.ledger.list(id);  // it exists and counts; the next miss uses it
       const std::lock_guard guard(state_.fast);
       state_.counters.on_reserved(heap::SizeClass::large, static_cast<std::int64_t>(state_.granule));
-      continue;
+      return;
     }
     state_.ledger.drop(id);
     const std::lock_guard guard(state_.fast);
     state_.physical -= state_.granule;
     state_.counters.creates--;
-  }
+  });
 }
 
 // The free blocks that share the first and the last slot lie on the new handles too: from now on their last use is what
@@ -162,30 +170,30 @@ void Backing::touch_neighbours(BackedHeap& heap, Units offset) {
 
 // The same in a shared heap, slot by slot, those that were reached ahead of the block included. The handles are not
 // active yet.
-void Backing::start_slots(const vmm::Transaction& transaction, BackedHeap& heap, Units offset) {
+void Backing::start_slots(BackedHeap& heap, Units offset) {
   const heap::Block& block = heap.heap.pool()[heap.heap.block_at(offset)];
   const heap::MemberId member = heap.group->find(user_->key());
   std::uint32_t last = heap.slots.slot_of(block.offset + block.size - Units(1));
-  if (!transaction.needed().empty()) last = std::max(last, transaction.needed().back());
+  if (!transaction_.needed().empty()) last = std::max(last, transaction_.needed().back());
   for (std::uint32_t slot = heap.slots.slot_of(offset); slot <= last; slot++)
     if (heap.slots.active(slot) == kNoHandle) heap.group->start(member, slot);
 }
 
 // What note_segments will need, made before the fast lock is taken: no memory of the host is asked for under it.
 // Whether somebody listens does not change meanwhile (DeviceAllocator::listen takes the map lock).
-void Backing::collect_segments(const vmm::Transaction& transaction, const BackedHeap& heap) {
+void Backing::collect_segments(const BackedHeap& heap) {
   backed_.clear();
   if ((state_.attention.load(std::memory_order_relaxed) & kListening) == 0) return;
-  transaction.for_each_backed([&](std::uint32_t slot) { backed_.push_back(heap.slots.slot_address(slot)); });
+  transaction_.for_each_backed([&](std::uint32_t slot) { backed_.push_back(heap.slots.slot_address(slot)); });
   std::sort(backed_.begin(), backed_.end());
-  expect_events(state_, transaction.left().size() + backed_.size());
+  expect_events(state_, transaction_.left().size() + backed_.size());
 }
 
 // The ranges that lost their memory, then those that have it now: whoever keeps account of them (NCCL registers each)
 // finds every block inside. Under the fast lock.
-void Backing::note_segments(const vmm::Transaction& transaction, const BackedHeap& heap) {
+void Backing::note_segments(const BackedHeap& heap) {
   if ((state_.attention.load(std::memory_order_relaxed) & kListening) == 0) return;
-  for (const vmm::Transaction::Left& left : transaction.left()) {
+  for (const vmm::Transaction::Left& left : transaction_.left()) {
     const BackedHeap& owner = *state_.heap_of_space[left.space];
     note_event(state_, GAPLESS_EVENT_SEGMENT_UNMAP, owner, owner.slots.slot_address(left.slot), state_.granule, 0);
   }
@@ -196,33 +204,33 @@ void Backing::note_segments(const vmm::Transaction& transaction, const BackedHea
   }
 }
 
-void Backing::commit(vmm::Transaction& transaction, BackedHeap& heap, Units offset) {
+void Backing::commit(BackedHeap& heap, Units offset, bool missed) {
   const auto granule = static_cast<std::int64_t>(state_.granule);
-  collect_segments(transaction, heap);
   const std::lock_guard guard(state_.fast);
   if (heap.group != nullptr)
-    start_slots(transaction, heap, offset);
+    start_slots(heap, offset);
   else if (fresh_use_)
     touch_neighbours(heap, offset);
-  transaction.commit();
+  transaction_.commit();
   Counters& counters = state_.counters;
-  for (const vmm::Transaction::Left& left : transaction.left()) {
+  for (const vmm::Transaction::Left& left : transaction_.left()) {
     const BackedHeap& owner = *state_.heap_of_space[left.space];
     counters.on_reserved_moved(owner.size_class(), heap.size_class(), granule);
     if (!mine(owner, heap)) state_.traffic.crossings++;
   }
-  counters.on_reserved(heap.size_class(), granule * static_cast<std::int64_t>(transaction.created()));
+  counters.on_reserved(heap.size_class(), granule * static_cast<std::int64_t>(transaction_.created()));
   if (heap.size_class() == heap::SizeClass::small)
     counters.on_reserved_moved(heap::SizeClass::large, heap::SizeClass::small,
-                               granule * static_cast<std::int64_t>(transaction.loose()));
-  counters.reactivations += static_cast<std::int64_t>(transaction.reactivated());
-  counters.moves += static_cast<std::int64_t>(transaction.moved());
-  note_segments(transaction, heap);
+                               granule * static_cast<std::int64_t>(transaction_.loose()));
+  counters.reactivations += static_cast<std::int64_t>(transaction_.reactivated());
+  counters.moves += static_cast<std::int64_t>(transaction_.moved());
+  if (missed) counters.misses++;
+  note_segments(heap);
 }
 
 // Where dormant mappings are not wanted. The new mapping is in place, so nothing here can fail the request.
-void Backing::unmap_left(vmm::Transaction& transaction) {
-  for (const vmm::Transaction::Left& left : transaction.left()) {
+void Backing::unmap_left() {
+  for (const vmm::Transaction::Left& left : transaction_.left()) {
     BackedHeap& owner = *state_.heap_of_space[left.space];
     if (owner.slots.active(left.slot) != kNoHandle || owner.slots.mapped(left.slot) == kNoHandle) continue;
     bool over = true;
@@ -235,92 +243,39 @@ void Backing::unmap_left(vmm::Transaction& transaction) {
   }
 }
 
-// A request that is far beyond the device would else make all the handles that there are, a call each, and give them
-// back.
-bool Backing::hopeless(const vmm::Transaction& transaction, std::uint64_t creations, bool only_complete) {
-  const std::uint64_t missing = transaction.missing();
-  return std::min(missing, creations) >= kBlindCreations && missing > obtainable_granules(state_, only_complete);
-}
-
-Backed Backing::attempt(vmm::Transaction& transaction, BackedHeap& heap, Units offset, Units size, bool only_complete,
-                        bool& retry) {
+Backed Backing::attempt(BackedHeap& heap, Units offset, Units size, bool only_complete, bool& retry) {
   retry = false;
-  const RungBytes rungs_before = rungs;
-  edges_.clear();
-  conflicts_.clear();
-  fresh_use_ = false;
-  driver_full_ = false;
-  create_error_ = Result::ok;
-  transaction.begin(heap.space);
-  plan_slots(transaction, heap, offset, size, only_complete);
-
-  const bool misses = transaction.missing() > 0;
-  while (transaction.missing() > 0) {
-    const HandleId id = state_.ledger.unlist_any();
-    if (id == kNoHandle) break;
-    transaction.take_loose(id);
-    rungs[kLoose] += state_.granule;
-  }
-  take_ready(transaction);
-  std::uint64_t physical, peak_live;
-  {
-    const std::lock_guard guard(state_.fast);
-    physical = state_.physical;
-    peak_live = std::max(state_.counters.peak_live(), state_.counters.live_bytes() + size.bytes());
-  }
-  const std::uint64_t bound = policy::growth_bound(peak_live, state_.options.slack, state_.limit);
-  const std::uint64_t may = policy::can_create(physical, bound, state_.granule);
-  if (hopeless(transaction, may, only_complete)) {
-    undo(transaction);
-    rungs = rungs_before;
-    return Backed::no_memory;
-  }
-  create(transaction, bound, kCreated);
-  steal(transaction, heap, false, only_complete);
-  if (transaction.missing() == 0 && !only_complete) reach_ahead(transaction, heap, offset, size);
-  steal(transaction, heap, true, only_complete);
-  if (transaction.missing() > 0) {
-    {
-      const std::lock_guard guard(state_.fast);
-      physical = state_.physical;
+  begin(heap, offset, size);
+  // However it ends early, by an exception too: nothing has happened then.
+  struct Unfinished {
+    Backing& backing;
+    const RungBytes rungs = backing.rungs;
+    bool committed = false;
+    ~Unfinished() {
+      if (committed) return;
+      backing.undo();
+      backing.rungs = rungs;
     }
-    const std::uint64_t can = policy::can_create(physical, state_.limit, state_.granule);
-    if (!hopeless(transaction, can, only_complete)) create(transaction, state_.limit, kOverSlack);
-  }
-  if (transaction.missing() > 0) {
-    undo(transaction);
-    rungs = rungs_before;
-    if (create_error_ == Result::ok) return Backed::no_memory;
-    static_cast<void>(driver::failed(state_.ops, "cuMemCreate", create_error_));
-    return Backed::failed;
-  }
+  } unfinished{*this};
+  plan_slots(heap, offset, size, only_complete);
+  const bool misses = transaction_.missing() > 0;
+  if (const Backed supplied = supply(heap, offset, size, only_complete); supplied != Backed::yes) return supplied;
+  collect_segments(heap);
   if (!connect()) {
     // Some owner cannot be waited for now (it captures, or is gone): do with what is known to be over.
-    undo(transaction);
-    rungs = rungs_before;
     retry = !only_complete;
     return Backed::no_memory;
   }
-  if (!wait_for_conflicts()) {
-    undo(transaction);
-    rungs = rungs_before;
-    return Backed::no_memory;
-  }
-  Result result = transaction.unmap_conflicts();
-  if (result == Result::ok) result = transaction.map_needed();
+  if (!wait_for_conflicts()) return Backed::no_memory;
+  Result result = transaction_.unmap_conflicts();
+  if (result == Result::ok) result = transaction_.map_needed();
+  if (result == Result::out_of_memory) return Backed::no_memory;
   if (result != Result::ok) {
-    const char* const call = transaction.failed_call();
-    undo(transaction);
-    rungs = rungs_before;
-    if (result == Result::out_of_memory) return Backed::no_memory;
-    static_cast<void>(driver::failed(state_.ops, call, result));
+    static_cast<void>(driver::failed(state_.ops, transaction_.failed_call(), result));
     return Backed::failed;
   }
-  commit(transaction, heap, offset);
-  if (misses) {
-    const std::lock_guard guard(state_.fast);
-    state_.counters.misses++;
-  }
+  commit(heap, offset, misses);
+  unfinished.committed = true;
   return Backed::yes;
 }
 
@@ -328,22 +283,21 @@ Backed Backing::back(BackedHeap& heap, Units offset, Units size, stream::StreamS
                      unsigned met) {
   user_ = &user;
   met_ = met;
-  vmm::Transaction transaction(state_.ledger, state_.ops, state_.access_devices, state_.granule);
   state_.order.poll(user);
   bool retry = false;
-  Backed result = attempt(transaction, heap, offset, size, capturing, retry);
+  Backed result = attempt(heap, offset, size, capturing, retry);
   if (retry) {
     for (const auto& stream : state_.streams) state_.order.poll(*stream);
-    result = attempt(transaction, heap, offset, size, true, retry);
+    result = attempt(heap, offset, size, true, retry);
   }
   if (result != Backed::yes) return result;
   heap.last_miss = ++state_.misses_begun;
-  if (state_.options.eager_unmap == config::Toggle::on) unmap_left(transaction);
+  if (state_.options.eager_unmap == config::Toggle::on) unmap_left();
   // The slots that were left here may have to be unmapped one day: an event now tells then that their use is long over.
   // Reactivations come in series and rarely end so: one event for many of them.
-  const bool worth_an_event = transaction.moved() > 0 || state_.misses_begun % kMissesPerEvent == 0;
+  const bool worth_an_event = transaction_.moved() > 0 || state_.misses_begun % kMissesPerEvent == 0;
   if (!capturing && worth_an_event)
-    for (const vmm::Transaction::Left& left : transaction.left()) {
+    for (const vmm::Transaction::Left& left : transaction_.left()) {
       const BackedHeap& owner = *state_.heap_of_space[left.space];
       std::uint32_t stamp = 0;
       for_each_use(owner, left.slot, left.slot, left.stamp,

@@ -21,7 +21,7 @@ using RungBytes = std::array<std::uint64_t, GAPLESS_OOM_RUNGS>;
 
 class Backing {
  public:
-  explicit Backing(DeviceState& state) : state_(state) {}
+  explicit Backing(DeviceState& state) : state_(state), transaction_(state.ledger, state.ops, state.granule) {}
 
   // Makes every slot under [offset, offset + size) of `heap` backed, for work on `user`. Some block that is not free
   // lies there. `met`: how often this miss was met before, and the wrong granules were taken for it. Under the map
@@ -47,39 +47,45 @@ class Backing {
     Units size;
     std::uint32_t first, last;  // slots
     std::uint32_t stamp;
+    std::uint32_t listed;  // how many were before it: equals stay in that order
   };
+  // Slots behind the block that a miss maps as well: reach_ahead().
+  static constexpr std::uint32_t kMostAhead = 16;  // 8 save nearly as much, and beyond 32 hardly more is saved
 
-  Backed attempt(vmm::Transaction& transaction, BackedHeap& heap, Units offset, Units size, bool only_complete,
-                 bool& retry);
-  void plan_slots(vmm::Transaction& transaction, BackedHeap& heap, Units offset, Units size, bool only_complete);
-  bool hopeless(const vmm::Transaction& transaction, std::uint64_t creations, bool only_complete);
-  void take_ready(vmm::Transaction& transaction);
-  void create(vmm::Transaction& transaction, std::uint64_t bound, Rung rung);
-  void steal(vmm::Transaction& transaction, BackedHeap& heap, bool others, bool only_complete);
+  Backed attempt(BackedHeap& heap, Units offset, Units size, bool only_complete, bool& retry);
+  void begin(const BackedHeap& heap, Units offset, Units size);
+  void plan_slots(BackedHeap& heap, Units offset, Units size, bool only_complete);
+  Backed supply(BackedHeap& heap, Units offset, Units size, bool only_complete);
+  bool hopeless(std::uint64_t creations, bool only_complete);
+  void take_ready();
+  void create(std::uint64_t bound, Rung rung);
+  void steal(BackedHeap& heap, bool others, bool only_complete);
   void order_victims(bool others);
-  void add_victims(BackedHeap& heap, bool only_complete);
-  void reach_ahead(vmm::Transaction& transaction, BackedHeap& heap, Units offset, Units size);
+  bool list_victims(const BackedHeap& heap, bool others, bool only_complete);
+  bool add_victims(BackedHeap& heap, bool only_complete);
+  void reach_ahead(BackedHeap& heap, Units offset, Units size);
   bool mine(const BackedHeap& candidate, const BackedHeap& heap) const;
   bool usable(const BackedHeap& owner, std::uint32_t slot, std::uint32_t stamp, bool only_complete);
   void need_edges(const BackedHeap& owner, std::uint32_t slot, std::uint32_t stamp);
   static void add_edge(std::vector<Edge>& edges, stream::StreamState& stream, std::uint32_t stamp);
   bool connect();
   bool wait_for_conflicts();
-  void undo(vmm::Transaction& transaction);
-  void commit(vmm::Transaction& transaction, BackedHeap& heap, Units offset);
-  void collect_segments(const vmm::Transaction& transaction, const BackedHeap& heap);
-  void note_segments(const vmm::Transaction& transaction, const BackedHeap& heap);
+  void undo();
+  void commit(BackedHeap& heap, Units offset, bool missed);
+  void collect_segments(const BackedHeap& heap);
+  void note_segments(const BackedHeap& heap);
   void touch_neighbours(BackedHeap& heap, Units offset);
-  void start_slots(const vmm::Transaction& transaction, BackedHeap& heap, Units offset);
-  void unmap_left(vmm::Transaction& transaction);
+  void start_slots(BackedHeap& heap, Units offset);
+  void unmap_left();
 
   DeviceState& state_;
+  vmm::Transaction transaction_;  // the present or last one: what it was made of is used again
   stream::StreamState* user_ = nullptr;
   unsigned met_ = 0;
+  // Filled under the fast lock, with room that was made before it was taken.
   std::vector<Edge> edges_;      // what the user comes after
   std::vector<Edge> conflicts_;  // what must be over before mappings go
   std::vector<Victim> victims_;
-  std::vector<vmm::HandleId> created_;
   std::vector<std::uint64_t> backed_;  // addresses of granules, ascending; only while somebody listens
   bool fresh_use_ = false;             // some handle's last use is not known to be over
   bool driver_full_ = false;

@@ -3,9 +3,9 @@
 //
 // Budget of a hit, allocate() plus deallocate(), in this file and heap.hpp: two uncontended fast locks, one bin lookup,
 // at most one carve and two merges, one bitmap word for each 128 MiB requested, about forty counter updates; no driver
-// call, no host allocation, no loop but the scan of a bin, at most Heap::kBinScan long, only for requests of
-// Heap::kByAddress and more (two bins) and where the heap would grow otherwise. tests/unit/engine/hot_path_test.cpp
-// holds it to that.
+// call, no host allocation. One loop: at most Heap::kBinScan blocks of a bin are looked at, where the heap would grow
+// otherwise; a request of Heap::kByAddress or more always looks at those of its own bin, and then of one higher bin.
+// tests/unit/engine/host_memory_test.cpp and tests/unit/heap/heap_test.cpp hold it to that.
 #pragma once
 
 #include <cstdint>

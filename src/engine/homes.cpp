@@ -100,6 +100,20 @@ BackedHeap* take_over(DeviceState& state, stream::StreamState& stream, heap::Siz
   return nullptr;
 }
 
+// Between the heaps of several streams granules go to and fro, and what one has just freed is the place that it need
+// not take granules for; so it is where streams share a heap, and what its own stream freed last needs no wait
+// (docs/adr/0010). A pool's granules are its own. Under the fast lock, whenever a heap begins or ends to be used.
+void choose_places(DeviceState& state) {
+  const auto& spare = state.spare[static_cast<std::size_t>(heap::SizeClass::large)];
+  const auto trades = [&](const BackedHeap& heap) {
+    return heap.size_class() == heap::SizeClass::large && heap.pool == nullptr && heap.space != vmm::kNoSpace &&
+           std::find(spare.begin(), spare.end(), &heap) == spare.end();
+  };
+  const auto traders = std::count_if(state.heaps.begin(), state.heaps.end(), [&](const auto& h) { return trades(*h); });
+  for (const auto& heap : state.heaps)
+    heap->heap.prefer_recent(heap->group != nullptr || (traders > 1 && trades(*heap)));
+}
+
 }  // namespace
 
 StreamHome* find_home(DeviceState& state, driver::Stream handle) {
@@ -220,16 +234,6 @@ Status add_span(DeviceState& state, BackedHeap& heap, Units size) {
   return Status::ok;
 }
 
-// Between the heaps of several streams granules go to and fro, and what one has just freed is the place that it need
-// not take granules for (docs/adr/0010). Under the fast lock.
-static void expect_trade(DeviceState& state, BackedHeap& fresh) {
-  for (const auto& other : state.heaps) {
-    if (other.get() == &fresh || other->size_class() != heap::SizeClass::large || other->pool != nullptr) continue;
-    other->heap.prefer_recent();
-    fresh.heap.prefer_recent();
-  }
-}
-
 BackedHeap* make_heap(DeviceState& state, stream::StreamState& stream, heap::SizeClass size_class, PrivatePool* pool,
                       Units size, Status& status) {
   BackedHeap* heap = take_spare(state, stream, size_class);
@@ -253,7 +257,7 @@ BackedHeap* make_heap(DeviceState& state, stream::StreamState& stream, heap::Siz
   }
   const std::lock_guard guard(state.fast);
   heap->pool = pool;
-  if (pool == nullptr && size_class == heap::SizeClass::large) expect_trade(state, *heap);
+  choose_places(state);
   status = Status::ok;
   return heap;
 }
@@ -263,6 +267,7 @@ void retire_heap(DeviceState& state, BackedHeap& heap) {
   unlink_from_home(state, heap);
   heap.pool = nullptr;
   state.spare[static_cast<std::size_t>(heap.size_class())].push_back(&heap);
+  choose_places(state);
 }
 
 void destroy_heap(DeviceState& state, BackedHeap& heap) {

@@ -10,7 +10,6 @@
 #include "engine/renumber.hpp"
 #include "engine/segments.hpp"
 #include "engine/sharing.hpp"
-#include "policy/growth.hpp"
 
 namespace gapless::engine {
 
@@ -72,33 +71,34 @@ Status Ladder::climb(const Request& request, Granted& out) {
   return climb_locked(request, map, out);
 }
 
-Status Ladder::climb_from(const Request& request, BackedHeap& heap, heap::BlockId block, Granted& out) {
-  const RelaxedCapture relaxed(state_.ops);
-  std::unique_lock map(state_.map, std::adopt_lock);
+// The usual miss: nothing is pending, and the place stays as it is.
+Ladder::Step Ladder::try_found(const Request& request, BackedHeap& heap, heap::BlockId block, Granted& out) {
+  const HeldPlace held(state_, heap, block);
   renumber_epochs(state_);
   backing_.rungs = {};
   consider_sharing(state_);
-  // The usual miss: nothing is pending, the place stays as it is.
   StreamHome& home = home_of(state_, request.stream);
   const bool capturing = state_.order.capturing(*home.stream);
   settle_pending(state_, Settle::order);
-  if (!capturing && lend(request, home, heap, block, out) == Step::done) return Status::ok;
+  if (!capturing && lend(request, home, heap, block, out) == Step::done) return Step::done;
   const std::optional<Moment> moment = moment_of(request, heap, block);
-  const unsigned met = moment ? recurring_.meet(*moment, moved_bytes()) : 0;
+  const unsigned met = moment ? recurring_.meet(*moment) : 0;
   if (should_step_aside(heap, moment, met) && step_aside(request, heap, block, out)) {
-    if (moment) recurring_.stepped_aside(*moment, moved_bytes());
-    return Status::ok;
+    // Whether it was in vain is asked of large blocks only.
+    if (moment && heap.size_class() == heap::SizeClass::large) recurring_.stepped_aside(*moment);
+    return Step::done;
   }
-  switch (back_or_take_back(request, home, heap, block, capturing, out, met)) {
-    case Step::done:
-      if (moment) recurring_.moved_granules(*moment);
-      return Status::ok;
-    case Step::failed:
-      return failure_;
-    case Step::no_memory:
-      break;
-  }
-  return climb_locked(request, map, out);
+  const Step step = back_or_take_back(request, home, heap, block, capturing, out, met);
+  if (step == Step::done && moment) recurring_.moved_granules(*moment);
+  return step;
+}
+
+Status Ladder::climb_from(const Request& request, BackedHeap& heap, heap::BlockId block, Granted& out) {
+  const RelaxedCapture relaxed(state_.ops);
+  std::unique_lock map(state_.map, std::adopt_lock);
+  const Step step = try_found(request, heap, block, out);
+  if (step == Step::done) return Status::ok;
+  return step == Step::failed ? failure_ : climb_locked(request, map, out);
 }
 
 }  // namespace gapless::engine

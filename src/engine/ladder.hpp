@@ -2,6 +2,7 @@
 // What an allocation does when the hit path fails, rung by rung, down to a typed out-of-memory.
 #pragma once
 
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -29,6 +30,22 @@ struct Granted {
   heap::BlockId block = heap::kNoBlock;
 };
 
+// A place that the caller holds but has not granted: live, not counted. It goes back if the host's memory runs out
+// before the caller is through with it. Made and ended with the fast lock free.
+class HeldPlace {
+ public:
+  HeldPlace(DeviceState& state, BackedHeap& heap, heap::BlockId block) : state_(state), heap_(heap), block_(block) {}
+  ~HeldPlace();
+  HeldPlace(const HeldPlace&) = delete;
+  HeldPlace& operator=(const HeldPlace&) = delete;
+
+ private:
+  DeviceState& state_;
+  BackedHeap& heap_;
+  const heap::BlockId block_;
+  const int exceptions_ = std::uncaught_exceptions();
+};
+
 // Lent blocks, idle granules and the rest: one of these a device, used under its map lock.
 class Ladder {
  public:
@@ -49,6 +66,7 @@ class Ladder {
  private:
   enum class Step { done, no_memory, failed };
   Step try_once(const Request& request, StreamHome& home, bool capturing, Granted& out);
+  Step try_found(const Request& request, BackedHeap& heap, heap::BlockId block, Granted& out);
   Step try_in(const Request& request, StreamHome& home, BackedHeap* shared, bool capturing, Granted& out);
   Step place(const Request& request, StreamHome& home, BackedHeap*& heap, heap::BlockId& block);
   Step back_or_take_back(const Request& request, StreamHome& home, BackedHeap& heap, heap::BlockId block,
@@ -56,7 +74,6 @@ class Ladder {
   Step lend(const Request& request, StreamHome& home, BackedHeap& heap, heap::BlockId block, Granted& out);
   std::optional<Moment> moment_of(const Request& request, BackedHeap& heap, heap::BlockId block);
   bool should_step_aside(const BackedHeap& heap, const std::optional<Moment>& moment, unsigned met) const;
-  std::uint64_t moved_bytes();
   bool step_aside(const Request& request, BackedHeap& heap, heap::BlockId block, Granted& out);
   Step try_other_places(const Request& request, StreamHome& home, BackedHeap& heap, bool capturing, Granted& out);
   Step try_pools_on_oom(const Request& request, StreamHome& home, Granted& out);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The rungs that look for a place: in the request's heap, in one that streams share, in another stream's.
 #include <algorithm>
+#include <exception>
 #include <mutex>
 #include <vector>
 
@@ -13,6 +14,12 @@
 #include "policy/growth.hpp"
 
 namespace gapless::engine {
+
+HeldPlace::~HeldPlace() {
+  if (std::uncaught_exceptions() == exceptions_) return;
+  const std::lock_guard guard(state_.fast);
+  heap_.heap.unplace(block_);
+}
 
 void Ladder::grant(const Request& request, BackedHeap& heap, heap::BlockId id, Granted& out) {
   heap::Block& block = heap.heap.pool()[id];
@@ -111,14 +118,15 @@ Ladder::Step Ladder::lend(const Request& request, StreamHome& home, BackedHeap& 
     lent = lender->heap.place_at(found, state_.blocks[found].offset, request.size);
     if (lent == heap::kNoBlock) return Step::no_memory;
   }
+  const HeldPlace held(state_, *lender, lent);
   const bool ordered = state_.order.order_after(*home.stream, *lender->stream, stamp);
   const std::lock_guard guard(state_.fast);
   if (!ordered) {
     lender->heap.unplace(lent);
     return Step::no_memory;
   }
-  heap.heap.unplace(id);
   add_use(state_, lent, home.stream->key());
+  heap.heap.unplace(id);
   state_.blocks[lent].flags |= heap::kLent;
   state_.counters.lends++;
   state_.traffic.crossings++;
@@ -143,6 +151,7 @@ Ladder::Step Ladder::try_other_places(const Request& request, StreamHome& home, 
       id = take_place(heap.heap, place, request.size);
     }
     if (id == heap::kNoBlock) continue;  // somebody's hit landed there
+    const HeldPlace held(state_, heap, id);
     if (const Step step = back_or_take_back(request, home, heap, id, capturing, out); step != Step::no_memory)
       return step;
   }
@@ -156,15 +165,18 @@ Ladder::Step Ladder::try_in(const Request& request, StreamHome& home, BackedHeap
   heap::BlockId block = heap::kNoBlock;
   if (const Step step = place(request, home, heap, block); step != Step::done) return step;
   {
-    const std::lock_guard guard(state_.fast);
-    if (ready(*heap, block, home)) {
-      grant(request, *heap, block, out);
-      return Step::done;
+    const HeldPlace held(state_, *heap, block);
+    {
+      const std::lock_guard guard(state_.fast);
+      if (ready(*heap, block, home)) {
+        grant(request, *heap, block, out);
+        return Step::done;
+      }
     }
+    if (!capturing && lend(request, home, *heap, block, out) == Step::done) return Step::done;
+    if (const Step step = back_or_take_back(request, home, *heap, block, capturing, out); step != Step::no_memory)
+      return step;
   }
-  if (!capturing && lend(request, home, *heap, block, out) == Step::done) return Step::done;
-  if (const Step step = back_or_take_back(request, home, *heap, block, capturing, out); step != Step::no_memory)
-    return step;
   return try_other_places(request, home, *heap, capturing, out);
 }
 

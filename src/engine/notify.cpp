@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/notify.hpp"
 
+#include <algorithm>
+#include <new>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -17,15 +19,30 @@ struct Outbox {
   std::vector<std::uint64_t> cookies;
 };
 thread_local Outbox outbox;
-// So many keep their room: what a thread notes next then needs no memory of the host, which it may not ask for under
-// the fast lock.
+// A thread that has delivered once keeps room for so many: what it notes next then needs no memory of the host, which
+// the fast lock should not be held for. What asks for it under that lock all the same: the first event of a thread that
+// has only freed so far, and a call that notes more than these without expect_events().
 constexpr std::size_t kKeptRoom = 1024;
+// An allocation and what its frees and uses add; what a miss tells of segments is counted apart.
+constexpr std::size_t kEventsOfACall = 8;
 
 template <typename T>
 void keep_room(std::vector<T>& used, std::vector<T>& kept) {
-  if (used.capacity() <= kept.capacity() || used.capacity() > kKeptRoom || !kept.empty()) return;
+  if (kept.capacity() >= kKeptRoom || !kept.empty()) return;
   used.clear();
+  if (used.capacity() > kKeptRoom) used.shrink_to_fit();
+  used.reserve(kKeptRoom);
   kept.swap(used);
+}
+
+// On the slow path an event that the host has no memory for is lost, and its number with it; what the engine was about
+// to do is not.
+template <typename T>
+void append(std::vector<T>& to, const T& what) {
+  try {
+    to.push_back(what);
+  } catch (const std::bad_alloc&) {
+  }
 }
 
 thread_local int deliveries_of_this_thread = 0;
@@ -61,38 +78,48 @@ gapless_event event_of(DeviceState& state, gapless_event_kind kind, std::uint64_
   return event;
 }
 
-}  // namespace
-
-void note_event(DeviceState& state, gapless_event_kind kind, const BackedHeap& heap, std::uint64_t address,
-                std::uint64_t bytes, std::uint64_t cookie) {
-  if ((state.attention.load(std::memory_order_relaxed) & kListening) == 0) return;
+gapless_event event_in(DeviceState& state, gapless_event_kind kind, const BackedHeap& heap, std::uint64_t address,
+                       std::uint64_t bytes, std::uint64_t cookie) {
   gapless_event event = event_of(state, kind, address, bytes);
   event.stream = heap.stream->handle();
   if (heap.pool != nullptr) event.pool = heap.pool->id;
   event.cookie = cookie;
-  outbox.events.push_back(event);
+  return event;
+}
+
+bool listening(const DeviceState& state) {
+  return (state.attention.load(std::memory_order_relaxed) & kListening) != 0;
+}
+
+}  // namespace
+
+void note_event(DeviceState& state, gapless_event_kind kind, const BackedHeap& heap, std::uint64_t address,
+                std::uint64_t bytes, std::uint64_t cookie) {
+  if (listening(state)) append(outbox.events, event_in(state, kind, heap, address, bytes, cookie));
 }
 
 void expect_events(DeviceState& state, std::size_t count) {
-  if ((state.attention.load(std::memory_order_relaxed) & kListening) == 0) return;
-  outbox.events.reserve(outbox.events.size() + count);
+  if (!listening(state)) return;
+  const std::size_t needed = outbox.events.size() + count + kEventsOfACall;
+  if (needed > outbox.events.capacity()) outbox.events.reserve(std::max(needed, kKeptRoom));
 }
 
 void note_oom(DeviceState& state, const gapless_oom_record& record) {
-  if ((state.attention.load(std::memory_order_relaxed) & kListening) == 0) return;
+  if (!listening(state)) return;
   gapless_event event = event_of(state, GAPLESS_EVENT_OOM, record.driver_free_bytes, record.rounded_bytes);
   event.stream = record.stream;
   event.pool = record.pool;
-  outbox.events.push_back(event);
+  append(outbox.events, event);
 }
 
 void note_block(DeviceState& state, gapless_event_kind kind, BackedHeap& heap, heap::BlockId id) {
-  if ((state.attention.load(std::memory_order_relaxed) & kListening) == 0) return;
+  if (!listening(state)) return;
   const heap::Block& block = heap.heap.pool()[id];
   const std::uint64_t cookie = (block.flags & heap::kCookie) != 0 ? heap.heap.pool().note(id).cookie : 0;
-  note_event(state, kind, heap, heap.address_of(id), block.size.bytes(), cookie);
-  outbox.events.back().requested_bytes = block.requested();
-  if ((block.flags & heap::kShared) != 0) outbox.events.back().stream = stream_of(heap, id).handle();
+  gapless_event event = event_in(state, kind, heap, heap.address_of(id), block.size.bytes(), cookie);
+  event.requested_bytes = block.requested();
+  if ((block.flags & heap::kShared) != 0) event.stream = stream_of(heap, id).handle();
+  append(outbox.events, event);
 }
 
 void note_free_completed(DeviceState& state, BackedHeap& heap, heap::BlockId id) {
@@ -114,7 +141,7 @@ void note_death(DeviceState& state, BackedHeap& heap, heap::BlockId id) {
 }
 
 void note_cookie_released(std::uint64_t cookie) {
-  outbox.cookies.push_back(cookie);
+  append(outbox.cookies, cookie);
 }
 
 void deliver(DeviceState& state, std::uint64_t fresh) {

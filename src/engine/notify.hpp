@@ -7,7 +7,8 @@
 
 namespace gapless::engine {
 
-// Before the fast lock: makes room for so many events in the thread's outbox.
+// Before the fast lock, where a call notes events: makes room for them in the thread's outbox, and for `count` more.
+// Throws std::bad_alloc.
 void expect_events(DeviceState& state, std::size_t count);
 // Under the fast lock. No-ops while nobody listens (and, for freed blocks, no cookie is held).
 void note_event(DeviceState& state, gapless_event_kind kind, const BackedHeap& heap, std::uint64_t address,

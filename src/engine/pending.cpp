@@ -80,20 +80,23 @@ void give_events(DeviceState& state, const PendingFree& pending) {
 void add_use(DeviceState& state, heap::BlockId id, const stream::StreamKey& stream) {
   heap::Block& block = state.blocks[id];
   heap::BlockNote& note = state.blocks.note(id);
-  if ((block.flags & heap::kUsed) == 0) {
+  const bool first = (block.flags & heap::kUsed) == 0;
+  if (first) {
     if (state.unused_uses.empty()) {
-      state.unused_uses.push_back(static_cast<std::uint32_t>(state.uses.size()));
       state.uses.emplace_back();
+      state.unused_uses.push_back(static_cast<std::uint32_t>(state.uses.size() - 1));
     }
     note.uses = state.unused_uses.back();
-    state.unused_uses.pop_back();
-    block.flags |= heap::kUsed;
   }
   auto& uses = state.uses[note.uses];
   // One that was recorded early is over with the stream of that handle: this is another.
   const bool known = std::any_of(uses.begin(), uses.end(),
                                  [&](const Use& use) { return use.stream == stream && use.event == nullptr; });
   if (!known) uses.push_back(Use{stream, nullptr});
+  if (!first) return;
+  // Only now: the host may have had no memory for it.
+  state.unused_uses.pop_back();
+  block.flags |= heap::kUsed;
 }
 
 std::vector<Use> take_uses(DeviceState& state, heap::BlockId id) {

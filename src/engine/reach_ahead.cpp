@@ -16,16 +16,12 @@ namespace gapless::engine {
 using vmm::HandleId;
 using vmm::kNoHandle;
 
-namespace {
-constexpr std::uint32_t kMostAhead = 16;  // 8 save nearly as much, and beyond 32 hardly more is saved
-}
-
 // After steal() from the heaps that the user's stream is used to: `victims_` lie there.
-void Backing::reach_ahead(vmm::Transaction& transaction, BackedHeap& heap, Units offset, Units size) {
+void Backing::reach_ahead(BackedHeap& heap, Units offset, Units size) {
   const std::uint32_t last = heap.slots.slot_of(offset + size - Units(1));
   // A pool's granules may be pinned one by one; and only a run that goes on saves a call.
-  if (heap.pool != nullptr || transaction.moved() == 0 || transaction.created() != 0 ||
-      transaction.needed().back() != last)
+  if (heap.pool != nullptr || transaction_.moved() == 0 || transaction_.created() != 0 ||
+      transaction_.needed().back() != last)
     return;
   const std::lock_guard guard(state_.fast);
   const heap::BlockPool& blocks = heap.heap.pool();
@@ -66,11 +62,11 @@ void Backing::reach_ahead(vmm::Transaction& transaction, BackedHeap& heap, Units
     const HandleId id = next_victim();
     if (id == kNoHandle) return;
     if (mapped == kNoHandle)
-      transaction.need(slot);
+      transaction_.need(slot);
     else
-      transaction.conflict(slot);
+      transaction_.conflict(slot);
     need_edges(*victims_[at].heap, from, last_use);
-    transaction.take_idle(id, last_use);
+    transaction_.take_idle(id, last_use);
   }
 }
 

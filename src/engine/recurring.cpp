@@ -24,7 +24,7 @@ std::optional<Moment> Ladder::moment_of(const Request& request, BackedHeap& heap
   // Streams that trade granules change what is backed where; a place that is left then costs more than it saves.
   for (const auto& other : state_.heaps)
     if (other.get() != &heap && other->size_class() == heap.size_class() && other->pool == nullptr) return std::nullopt;
-  return Moment{live, request.size, offset};
+  return Moment{live, request.size, offset, static_cast<std::uint64_t>(state_.counters.moves) * state_.granule};
 }
 
 // A miss that would move granules, and did so or will in other steps, does; elsewhere the place that the sequence of
@@ -33,11 +33,6 @@ std::optional<Moment> Ladder::moment_of(const Request& request, BackedHeap& heap
 bool Ladder::should_step_aside(const BackedHeap& heap, const std::optional<Moment>& moment, unsigned met) const {
   if (heap.size_class() == heap::SizeClass::small) return state_.options.step_aside && heap.pool == nullptr;
   return moment && (met > 0 || recurring_.comes_round()) && !recurring_.left_in_vain(*moment);
-}
-
-std::uint64_t Ladder::moved_bytes() {
-  const std::lock_guard guard(state_.fast);
-  return static_cast<std::uint64_t>(state_.counters.moves) * state_.granule;
 }
 
 // The block goes to a free place that is wholly backed, if there is one: no driver call, and another layout from here

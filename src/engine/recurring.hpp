@@ -16,18 +16,20 @@ struct Moment {
   std::uint64_t live_bytes;
   Units size;
   Units offset;
+  // Not part of what tells it from others: bytes that the device has moved so far; it never falls.
+  std::uint64_t moved;
 };
 
-// `moved` is what the device has moved so far, in bytes; it never falls.
 class RecurringMisses {
  public:
   // A miss is met. How often did one at this moment move granules before, as far as is remembered? Counts to 255.
-  unsigned meet(const Moment& moment, std::uint64_t moved) {
+  unsigned meet(const Moment& moment) {
     Entry& entry = entry_of(moment);
     if (entry.key != low_bits(key_of(moment))) return 0;
-    // The block left this place, and all the same more than it is worth was moved before the loop came by again.
-    entry.left_in_vain |= entry.left && moved - entry.moved_then > kWorth * moment.size.bytes();
-    entry.moved_then = moved;
+    // The block left this place, and all the same more than it is worth was moved before the loop came by again, after
+    // however many steps that was.
+    entry.left_in_vain |= entry.left && moment.moved - entry.moved_then > kWorth * moment.size.bytes();
+    entry.moved_then = moment.moved;
     comes_round_ |= entry.times > 0;
     return entry.times;
   }
@@ -45,19 +47,20 @@ class RecurringMisses {
   // What became of it.
   void moved_granules(const Moment& moment) {
     Entry& entry = renewed(moment);
+    entry.left = false;
     if (entry.times < 255) entry.times++;
   }
-  void stepped_aside(const Moment& moment, std::uint64_t moved) {
+  void stepped_aside(const Moment& moment) {
     Entry& entry = renewed(moment);
     entry.left = true;
-    entry.moved_then = moved;
+    entry.moved_then = moment.moved;
   }
 
  private:
   // A step that converges has tens of misses, one that never will has thousands, which forget one another here.
   static constexpr unsigned kBits = 12;
-  // From 1.5 to 2.5 of a block's size the recorded loops come out alike; below, a loop that is about to settle is
-  // stopped, and above, one that moves to and fro between two layouts is not (docs/adr/0006).
+  // From 2 to 2.5 of a block's size the recorded loops come out alike; below, some move more, and from 3 on one that
+  // moves to and fro between two layouts is not stopped (docs/adr/0006).
   static constexpr std::uint64_t kWorth = 2;
 
   struct Entry {

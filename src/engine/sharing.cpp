@@ -59,9 +59,12 @@ bool enter_group(DeviceState& state, StreamHome& home, Units size) {
   if (home.thread == 0 && group.heap() == nullptr) {
     Status status;
     made = make_heap(state, *home.stream, heap::SizeClass::large, nullptr, size, status);
-    if (made != nullptr) group.set_heap(*made);
   }
   const std::lock_guard guard(state.fast);
+  if (made != nullptr) {
+    group.set_heap(*made);
+    made->heap.prefer_recent(true);
+  }
   if (home.thread == 0 && group.heap() != nullptr) home.member = group.join(*home.stream);
   if (home.member != kNoMember) {
     // It may have been another's, whose uses this stream comes after (make_heap): to the group they are this stream's.

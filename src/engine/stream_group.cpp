@@ -11,7 +11,6 @@ using heap::kNoMember;
 using heap::MemberId;
 
 void StreamGroup::set_heap(BackedHeap& heap) {
-  heap.heap.prefer_recent();  // what its own stream freed last needs no wait (docs/adr/0010)
   heap_ = &heap;
   heap.group = this;
 }

@@ -105,7 +105,11 @@ Status release_loose(DeviceState& state, std::uint64_t& released) {
 
 void list_ready(DeviceState& state) {
   state.creator.pause();
-  for (driver::Handle handle = 0; state.creator.take(handle);) state.ledger.list(state.ledger.add(handle));
+  for (driver::Handle handle = 0;;) {
+    state.ledger.expect_one();
+    if (!state.creator.take(handle)) break;
+    state.ledger.list(state.ledger.add(handle));
+  }
 }
 
 Status trim(DeviceState& state, PrivatePools& pools, PrivatePool* pool, std::uint64_t keep, std::uint64_t& released) {

@@ -11,10 +11,11 @@ Heap::Heap(BlockPool& pool, SizeClass size_class, unsigned slot_shift, Units cap
       capacity_(capacity),
       slot_shift_(static_cast<std::uint8_t>(slot_shift)),
       start_shift_(size_class == SizeClass::small ? 0 : 11),
-      by_address_from_(size_class == SizeClass::small ? kNever : kByAddress),
       starts_((std::size_t{capacity.count()} >> start_shift_) + 2),
       firsts_((std::size_t{capacity.count()} >> slot_shift) + 1),
-      first_words_((std::size_t{capacity.count()} >> slot_shift) / 64 + 2) {}
+      first_words_((std::size_t{capacity.count()} >> slot_shift) / 64 + 2) {
+  prefer_recent(false);
+}
 
 BlockId Heap::scan_own_bin(std::uint32_t bin, Units size) const {
   int looked_at = 0;

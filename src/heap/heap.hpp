@@ -56,8 +56,8 @@ class Heap {
   // Frees a block that was not used: keeps the older stamps. Returns the free block that it became part of.
   BlockId unplace(BlockId id);
 
-  // From now on requests of every size go to the place freed last.
-  void prefer_recent() { by_address_from_ = kNever; }
+  // From now on requests of every size go to the place freed last (or no longer so). Changes no block.
+  void prefer_recent(bool on) { by_address_from_ = on || size_class_ == SizeClass::small ? kNever : kByAddress; }
 
   // Takes exactly [offset, offset + size) out of a free block that holds it.
   BlockId place_at(BlockId free_block, Units offset, Units size);

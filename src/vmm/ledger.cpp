@@ -23,6 +23,12 @@ void Ledger::remove_space(SpaceId id) {
   unused_spaces_.push_back(id);
 }
 
+void Ledger::expect_one() {
+  if (unused_.empty() && handles_.size() == handles_.capacity()) handles_.reserve(2 * handles_.size());
+  unused_.reserve(handles_.capacity());
+  loose_.reserve(handles_.capacity());
+}
+
 HandleId Ledger::add(driver::Handle handle) {
   HandleId id;
   if (unused_.empty()) {

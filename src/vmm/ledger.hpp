@@ -46,6 +46,9 @@ class Ledger {
   std::size_t handle_count() const { return exist_; }
   std::size_t handle_limit() const { return handles_.size(); }
 
+  // Makes room for one more handle: neither its add() nor what becomes of it later asks the host for memory. Throws
+  // std::bad_alloc.
+  void expect_one();
   // A created handle, loose and unlisted: the caller holds it.
   HandleId add(driver::Handle handle);
   // A released handle. It is mapped nowhere.

@@ -8,8 +8,9 @@ namespace gapless::vmm {
 
 using driver::Result;
 
-void Transaction::begin(SpaceId space) {
+void Transaction::begin(SpaceId space, std::size_t slots, std::span<const int> access_devices) {
   space_ = space;
+  access_devices_ = access_devices;
   reactivated_.clear();
   needed_.clear();
   conflicts_.clear();
@@ -18,6 +19,11 @@ void Transaction::begin(SpaceId space) {
   mapped_ = 0;
   failed_call_ = "";
   counts_ = MapCounts{};
+  reactivated_.reserve(slots);
+  needed_.reserve(slots);
+  conflicts_.reserve(slots);
+  supplied_.reserve(slots);
+  left_.reserve(slots);
 }
 
 Transaction::Supply Transaction::take(HandleId id, std::uint32_t stamp) {
@@ -150,14 +156,10 @@ void Transaction::give_back(const Supply& supply) {
   }
 }
 
-void Transaction::undo(std::vector<HandleId>& created) {
+void Transaction::undo() {
   for (const Home& home : reactivated_) give_back(home.supply);
-  for (const Supply& supply : supplied_) {
-    if (supply.from == From::created)
-      created.push_back(supply.id);
-    else
-      give_back(supply);
-  }
+  for (const Supply& supply : supplied_)
+    if (supply.from != From::created) give_back(supply);
 }
 
 std::size_t Transaction::count(From from) const {

@@ -2,14 +2,15 @@
 // Backing a range of slots as a transaction: plan, driver calls, then commit or undo.
 //
 //   plan    under map and fast lock. Handles are taken from where they are; the slots that they leave lose their ok
-//   bit, so
-//           that a hit which lands there becomes a miss and waits for the map lock.
+//           bit, so that a hit which lands there becomes a miss and waits for the map lock.
 //   work    under the map lock alone: unmap, map, set access. Any call may fail.
 //   commit  under map and fast lock: the range is backed.
 //   undo    under map and fast lock: every handle is back where it was. That is bookkeeping only, since the mapping
-//   that a
-//           taken handle left is still in place. A mapping made here that the driver refuses to take away stays as a
-//           dormant one without access; nothing else remembers the attempt.
+//           that a taken handle left is still in place. A mapping made here that the driver refuses to take away stays
+//           as a dormant one without access; nothing else remembers the attempt.
+//
+// Only begin() asks the host for memory: under the fast lock none may be asked for, and what has begun cannot run out
+// of it half-way.
 #pragma once
 
 #include <cstdint>
@@ -29,12 +30,14 @@ struct MapCounts {
 
 class Transaction {
  public:
-  Transaction(Ledger& ledger, driver::DriverOps& ops, std::span<const int> access_devices, std::uint64_t granule)
-      : ledger_(ledger), ops_(ops), access_devices_(access_devices), granule_(granule) {}
+  Transaction(Ledger& ledger, driver::DriverOps& ops, std::uint64_t granule)
+      : ledger_(ledger), ops_(ops), granule_(granule) {}
   Transaction(const Transaction&) = delete;
   Transaction& operator=(const Transaction&) = delete;
 
-  void begin(SpaceId space);
+  // At most `slots` slots of `space` will be planned for. `access_devices` may access them then; it must outlive the
+  // transaction. Under the map lock alone. Throws std::bad_alloc; nothing has begun then.
+  void begin(SpaceId space, std::size_t slots, std::span<const int> access_devices);
 
   // ---- plan
   // `id` is mapped at `slot` already and comes home. Its current place, if any, was last used at `stamp`.
@@ -57,8 +60,14 @@ class Transaction {
 
   // ---- end
   void commit();
-  // `created` receives the handles that take_created() gave: the caller releases those that are mapped nowhere.
-  void undo(std::vector<HandleId>& created);
+  // The handles that take_created() gave are left to the caller (for_each_created), who releases those that are mapped
+  // nowhere.
+  void undo();
+  template <typename Visit>
+  void for_each_created(Visit visit) const {
+    for (const Supply& supply : supplied_)
+      if (supply.from == From::created) visit(supply.id);
+  }
 
   std::size_t reactivated() const { return reactivated_.size(); }
   std::size_t moved() const { return count(From::idle); }

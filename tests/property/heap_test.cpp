@@ -58,7 +58,7 @@ class Program {
       const BlockId id = place_where_peeked(size_of(rest));
       if (id != kNoBlock) require(heap_.pool()[heap_.unplace(id)].is_free(), "unplace left a block that is not free");
     } else if (rest % 16 == 0) {
-      prefer_recent();
+      prefer_recent(rest % 32 == 0);
     } else if (spans_ < kSpans) {
       add_span();
     }
@@ -109,9 +109,9 @@ class Program {
     require(heap_.add_span(Units(first), Units(first + span_slots_ * kSlot)), "add_span");
   }
 
-  void prefer_recent() {
-    recent_ = true;
-    heap_.prefer_recent();
+  void prefer_recent(bool on) {
+    recent_ = on || small_;
+    heap_.prefer_recent(on);
   }
 
   void remember(BlockId id, Units size) {

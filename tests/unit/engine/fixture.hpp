@@ -28,6 +28,14 @@ namespace gapless::engine {
 class Chain final : public driver::ForwardingDriver {
  public:
   using ForwardingDriver::ForwardingDriver;
+  static inline thread_local int calls_under_way = 0;
+
+ private:
+  driver::Result before(driver::Call) override {
+    calls_under_way++;
+    return driver::Result::ok;
+  }
+  void after(driver::Call, driver::Result) override { calls_under_way--; }
 };
 
 class EngineTest : public ::testing::Test {

@@ -83,7 +83,7 @@ TEST_F(HeapTest, TheScanOfTheOwnBinIsBounded) {
 TEST_F(HeapTest, TheLargestRequestsGoToTheLowestPlace) {
   for (const bool recent : {false, true}) {
     Heap& heap = make(SizeClass::large);
-    if (recent) heap.prefer_recent();
+    heap.prefer_recent(recent);
     const Units size = Heap::kByAddress + Units(8);
     std::vector<BlockId> places;
     for (int i = 0; i < 3; i++) {

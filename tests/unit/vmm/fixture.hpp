@@ -32,8 +32,8 @@ class LedgerTest : public ::testing::Test {
   }
   // Backs slots with handles made for them.
   void back(std::initializer_list<std::uint32_t> slots) {
-    Transaction transaction(ledger_, ops_, devices_, kGranule);
-    transaction.begin(space_);
+    Transaction transaction(ledger_, ops_, kGranule);
+    transaction.begin(space_, 16, devices_);
     for (const std::uint32_t slot : slots) transaction.need(slot);
     while (transaction.missing() > 0) transaction.take_created(create());
     ASSERT_EQ(transaction.map_needed(), driver::Result::ok);

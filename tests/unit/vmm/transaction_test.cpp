@@ -12,7 +12,7 @@ class TransactionTest : public LedgerTest {
  protected:
   void SetUp() override { back({0, 1, 2, 3}); }
   Result run(Transaction& transaction) {
-    transaction.begin(space_);
+    transaction.begin(space_, 16, devices_);
     transaction.need(10);
     transaction.need(11);
     transaction.take_idle(table_.active(3), 7);
@@ -29,7 +29,7 @@ class TransactionTest : public LedgerTest {
 };
 
 TEST_F(TransactionTest, CommitMovesAndLeavesDormantMappings) {
-  Transaction transaction(ledger_, ops_, devices_, kGranule);
+  Transaction transaction(ledger_, ops_, kGranule);
   ASSERT_EQ(run(transaction), Result::ok);
   transaction.commit();
   ledger_.validate();
@@ -40,8 +40,8 @@ TEST_F(TransactionTest, CommitMovesAndLeavesDormantMappings) {
 
   // Coming home costs no driver call.
   const std::uint64_t calls = ops_.memory_calls();
-  Transaction back_home(ledger_, ops_, devices_, kGranule);
-  back_home.begin(space_);
+  Transaction back_home(ledger_, ops_, kGranule);
+  back_home.begin(space_, 16, devices_);
   back_home.reactivate(3, table_.mapped(3), 9);
   ASSERT_EQ(back_home.map_needed(), Result::ok);
   back_home.commit();
@@ -55,11 +55,9 @@ TEST_F(TransactionTest, EveryFailureIsUndone) {
       const std::uint64_t physical = machine_.physical_bytes(0);
       ops_.clear();
       ops_.add({.call = call, .skip = skip});
-      Transaction transaction(ledger_, ops_, devices_, kGranule);
+      Transaction transaction(ledger_, ops_, kGranule);
       ASSERT_EQ(run(transaction), Result::out_of_memory);
-      std::vector<HandleId> created;
-      transaction.undo(created);
-      EXPECT_TRUE(created.empty());
+      transaction.undo();
       expect_as_before();
       EXPECT_EQ(ledger_.dormant_mappings(), 0u);
       EXPECT_EQ(machine_.physical_bytes(0), physical);
@@ -71,18 +69,17 @@ TEST_F(TransactionTest, EveryFailureIsUndone) {
 TEST_F(TransactionTest, AMappingThatCannotBeTakenBackIsQuarantined) {
   ops_.add({.call = Call::set_access});
   ops_.add({.call = Call::unmap, .fail = 3});  // the run, then each slot
-  Transaction transaction(ledger_, ops_, devices_, kGranule);
+  Transaction transaction(ledger_, ops_, kGranule);
   ASSERT_EQ(run(transaction), Result::out_of_memory);
-  std::vector<HandleId> created;
-  transaction.undo(created);
+  transaction.undo();
   ops_.clear();
   expect_as_before();
   EXPECT_TRUE(table_.no_access(10) && table_.no_access(11));
   EXPECT_EQ(ledger_.dormant_mappings(), 2u);
 
   // The next who needs the slots unmaps them first.
-  Transaction again(ledger_, ops_, devices_, kGranule);
-  again.begin(space_);
+  Transaction again(ledger_, ops_, kGranule);
+  again.begin(space_, 16, devices_);
   again.conflict(10);
   again.conflict(11);
   again.take_idle(table_.active(3), 7);
@@ -96,13 +93,14 @@ TEST_F(TransactionTest, AMappingThatCannotBeTakenBackIsQuarantined) {
 
 TEST_F(TransactionTest, CreatedHandlesAreGivenToTheCallerToRelease) {
   ops_.add({.call = Call::map});
-  Transaction transaction(ledger_, ops_, devices_, kGranule);
-  transaction.begin(space_);
+  Transaction transaction(ledger_, ops_, kGranule);
+  transaction.begin(space_, 16, devices_);
   transaction.need(20);
   transaction.take_created(create());
   ASSERT_EQ(transaction.map_needed(), Result::out_of_memory);
+  transaction.undo();
   std::vector<HandleId> created;
-  transaction.undo(created);
+  transaction.for_each_created([&](HandleId id) { created.push_back(id); });
   ASSERT_EQ(created.size(), 1u);
   EXPECT_EQ(ops_.release(ledger_[created[0]].handle), Result::ok);
   ledger_.drop(created[0]);
