@@ -34,9 +34,10 @@ struct Span {
 
 class Heap {
  public:
-  // Free blocks of one bin that are looked at, at most.
+  // Free blocks of one bin that are looked at, at most: those that joined it last.
   static constexpr int kBinScan = 64;
-  // Requests from this size on go to the lowest place, not to the one freed last (docs/adr/0010).
+  // From this size on a request of class large goes to the lowest of the places looked at, not to the one that joined
+  // its bin last (docs/adr/0010).
   static constexpr Units kByAddress = units_of(20 * kMiB);
 
   // `slot_shift`: log2 of the units in a slot. `capacity`: offsets stay below it; it costs host address space only.
@@ -44,10 +45,11 @@ class Heap {
   Heap(const Heap&) = delete;
   Heap& operator=(const Heap&) = delete;
 
-  // Takes `size` units and returns their block, live. kNoBlock: no free block fits and the current span has no room
-  // (add one), or the host is out of memory for records.
+  // Takes `size` units and returns their block, live. kNoBlock: no free block that it looks at fits and the current
+  // span has no room (add one), or the host is out of memory for records.
   GAPLESS_FAST BlockId place(Units size);
-  // The free block that place(size) would carve, or kNoBlock if it would grow the heap.
+  // The free block that place(size) would carve. kNoBlock if it would grow the heap, or take the free block at the end
+  // that the search of a long bin did not get to.
   BlockId peek(Units size) const;
   // The block that starts at exactly `offset` and is not free, or kNoBlock.
   GAPLESS_FAST BlockId find_start(Units offset) const;
@@ -161,7 +163,8 @@ BlockId Heap::find_start(Units offset) const {
   return id != kNoBlock && block.offset == offset && !block.is_free() ? id : kNoBlock;
 }
 
-// Any block of a higher bin fits. Only where there is none is the request's own bin searched.
+// For a request that the head of its own bin does not fit exactly. Any block of a higher bin fits: only where there is
+// none is the own bin searched. From kByAddress on the own bin comes first, and the lowest place in either.
 BlockId Heap::choose(std::uint32_t bin, Units size) const {
   if (size >= by_address_from_) [[unlikely]]
     return lowest(bin, size);

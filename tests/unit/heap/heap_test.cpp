@@ -79,41 +79,23 @@ TEST_F(HeapTest, TheScanOfTheOwnBinIsBounded) {
   heap.validate();
 }
 
-// Three free places of one bin, the lowest freed first.
-TEST_F(HeapTest, TheLargestRequestsGoToTheLowestPlace) {
-  for (const bool recent : {false, true}) {
-    Heap& heap = make(SizeClass::large);
-    heap.prefer_recent(recent);
-    const Units size = Heap::kByAddress + Units(8);
-    std::vector<BlockId> places;
-    for (int i = 0; i < 3; i++) {
-      places.push_back(heap.place(size + Units(static_cast<std::uint32_t>(i))));
-      static_cast<void>(heap.place(Units(3000)));
-    }
-    ASSERT_EQ(Bins::bin_of(size), Bins::bin_of(size + Units(2)));
-    std::vector<Units> offsets;
-    for (const BlockId id : places) offsets.push_back(offset(id));
-    for (const BlockId id : places) heap.free(id, 1);
-    const Units last = offsets.back();
-    EXPECT_EQ(offset(heap.peek(size - Units(1))), recent ? last : offsets.front());
-    EXPECT_EQ(offset(heap.place(size - Units(1))), recent ? last : offsets.front());
-    EXPECT_EQ(offset(heap.place(size + Units(1))), offsets[1]) << "which alone fits, or is the head";
-    heap.validate();
-  }
-}
-
-TEST_F(HeapTest, TheSearchForTheLowestPlaceIsBounded) {
-  Heap& heap = make(SizeClass::large, 4096);
-  const Units size = Bins::floor_of(Bins::bin_of(Heap::kByAddress) + 1);
-  std::vector<BlockId> places;
-  for (int i = 0; i < Heap::kBinScan + 5; i++) {
-    places.push_back(heap.place(size));
+// peek() looks no further than the lists; place() looks at the end too.
+TEST_F(HeapTest, BehindTheBoundTheFreeBlockAtTheEndIsFound) {
+  Heap& heap = make(SizeClass::large, 60000);
+  const Units low = Bins::floor_of(Bins::bin_of(Units(100000)));
+  std::vector<BlockId> free;
+  for (int i = 0; i < Heap::kBinScan; i++) {
+    free.push_back(heap.place(low));
     static_cast<void>(heap.place(Units(3000)));
   }
-  std::vector<Units> offsets;
-  for (const BlockId id : places) offsets.push_back(offset(id));
-  for (const BlockId id : places) heap.free(id, 1);
-  EXPECT_EQ(offset(heap.place(size - Units(1))), offsets[5]) << "the lowest of the kBinScan that were freed last";
+  const BlockId fitting = heap.place(low + Units(2000));
+  const Units at = offset(fitting);
+  heap.free(fitting, 1);
+  for (const BlockId id : free) heap.free(id, 1);
+  const Units end = heap.spans().back().end;
+  EXPECT_EQ(heap.peek(low + Units(1000)), kNoBlock);
+  EXPECT_EQ(offset(heap.place(low + Units(1000))), at);
+  EXPECT_EQ(heap.spans().back().end, end) << "the heap has not grown";
   heap.validate();
 }
 
