@@ -7,8 +7,11 @@
  * has returned. Sizes are in bytes, counts in elements. Any thread at any time.
  *
  * Results: GAPLESS_OK; INVALID_ARGUMENT (nothing was enqueued; gapless_kernels_last_error says what); DRIVER (the CUDA
- * runtime refused a launch: the text names its error). A failure here is not left in the runtime for the program's
- * cudaGetLastError, and an error of the program's that is waiting there is neither taken nor reported.
+ * runtime refused a launch: the text names its error).
+ *
+ * The runtime keeps one error a thread, for the program's cudaGetLastError. A failure here is not left there, and an
+ * error of the program's that waits there is neither taken nor reported; where both meet, the failure stands there in
+ * the place of the program's error: the runtime keeps the later one and takes none back.
  */
 #ifndef GAPLESS_KERNELS_H
 #define GAPLESS_KERNELS_H
@@ -57,12 +60,12 @@ typedef struct gapless_pad_batch {
 /* Pads. When *error names a sequence the outputs hold nothing of use: rows are all padding. Nothing is ever cut. */
 GAPLESS_EXPORT gapless_status gapless_kernels_pad(const gapless_pad_batch* batch, gapless_stream stream);
 
-/* Copies `bytes` to device memory, from host or device memory. Pageable host memory may be reused when the call has returned,
- * pinned memory when the work is done. */
+/* Copies `bytes` to device memory, from host or device memory. Pageable host memory may be reused when the call has
+ * returned, pinned memory when the work is done. */
 GAPLESS_EXPORT gapless_status gapless_kernels_copy(void* to, const void* from, size_t bytes, gapless_stream stream);
 
-/* Makes `device` the calling thread's current one until gapless_kernels_leave_device(*entered), called on the same thread. No
- * other device's context is made by it. After a failure *entered is 0. */
+/* Makes `device` the calling thread's current one until gapless_kernels_leave_device(*entered), called on the same
+ * thread. No other device's context is made by it. After a failure *entered is 0. */
 GAPLESS_EXPORT gapless_status gapless_kernels_enter_device(int32_t device, int32_t* entered);
 GAPLESS_EXPORT void gapless_kernels_leave_device(int32_t entered);
 

@@ -197,46 +197,6 @@ TEST(KernelLibrary, WrongArgumentsEnqueueNothing) {
   EXPECT_EQ(KERNELS(gapless_kernels_checksum)(nullptr, 0, nullptr, nullptr), GAPLESS_OK);
 }
 
-void fail_next(const char* driver_function) {
-  void* const driver = dlopen(GAPLESS_TEST_DRIVER, RTLD_NOW);
-  ASSERT_EQ(find<decltype(gapless_sim_fail_call)>(driver, "gapless_sim_fail_call")(driver_function, 0, 719), 0);
-}
-
-// A program asks cudaGetLastError whether its own launch failed.
-TEST(KernelLibrary, TheRuntimesLastErrorIsTheProgramsOwn) {
-  const DeviceBytes memory(4096);
-  const DeviceBytes sums(8);
-  const DeviceBytes report(sizeof(gapless_guard_report));
-  const gapless_guard_range guard{memory.address(), 4096, 1};
-  const gapless_checksum_range range{memory.address(), 4096};
-  const int host = 0;
-  const auto fill = [&] { return KERNELS(gapless_kernels_guard_fill)(&guard, 1, nullptr); };
-  const auto copy = [&] { return KERNELS(gapless_kernels_copy)(memory.as<void>(), &host, sizeof host, nullptr); };
-  const auto check = [&] {
-    return KERNELS(gapless_kernels_guard_check)(&guard, 1, report.as<gapless_guard_report>(), nullptr);
-  };
-  const auto sum = [&] { return KERNELS(gapless_kernels_checksum)(&range, 1, sums.as<std::uint64_t>(), nullptr); };
-
-  void* none = nullptr;
-  ASSERT_EQ(RUNTIME(cudaMalloc)(&none, std::size_t{1} << 40), cudaErrorMemoryAllocation);
-  EXPECT_EQ(fill(), GAPLESS_OK) << KERNELS(gapless_kernels_last_error)();
-  EXPECT_EQ(copy(), GAPLESS_OK);
-  EXPECT_EQ(check(), GAPLESS_OK);
-  EXPECT_EQ(sum(), GAPLESS_OK);
-  EXPECT_EQ(RUNTIME(cudaGetLastError)(), cudaErrorMemoryAllocation);
-
-  fail_next("cuMemcpyAsync");
-  EXPECT_EQ(copy(), GAPLESS_ERROR_DRIVER);
-  EXPECT_EQ(RUNTIME(cudaGetLastError)(), cudaSuccess);
-  fail_next("cuLaunchKernel");
-  EXPECT_EQ(fill(), GAPLESS_ERROR_DRIVER);
-  EXPECT_EQ(RUNTIME(cudaGetLastError)(), cudaSuccess);
-  fail_next("cuMemsetD8Async");
-  EXPECT_EQ(check(), GAPLESS_ERROR_DRIVER);
-  EXPECT_EQ(RUNTIME(cudaGetLastError)(), cudaSuccess);
-  EXPECT_EQ(sum(), GAPLESS_OK);
-}
-
 std::uint64_t violations() {
   return find<decltype(gapless_sim_violations)>(dlopen(GAPLESS_TEST_DRIVER, RTLD_NOW), "gapless_sim_violations")();
 }
