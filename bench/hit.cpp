@@ -2,6 +2,7 @@
 // Allocations whose memory is there: no driver call. A pair is an allocation and its free.
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <random>
@@ -54,6 +55,32 @@ BENCHMARK(hit_in_a_working_set)
     ->Args({512, 1 << 20})
     ->Args({1 << 20, 64 << 20})
     ->Args({512, 64 << 20});
+
+// Requests that go to the lowest place (docs/adr/0010), while `free` larger places of their bin are free: all are
+// looked at, 64 at most. The lowest was freed first.
+void hit_in_a_crowded_bin(benchmark::State& state) {
+  constexpr std::size_t kMore = 4096;  // the same bin, and too large to be taken as they are
+  constexpr std::size_t kWall = 2 << 20;
+  const auto bytes = static_cast<std::size_t>(state.range(0)) << 20;
+  const auto count = static_cast<std::size_t>(state.range(1));
+  std::vector<void*> places(count), walls(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    places[i] = allocate(nullptr, bytes + kMore);
+    walls[i] = allocate(nullptr, kWall);
+  }
+  std::sort(places.begin(), places.end());
+  for (void* const place : places) free(place);
+  void* const expected = places[count > 64 ? count - 64 : 0];
+  const auto calls = driver_calls();
+  for (auto _ : state) {
+    void* const pointer = allocate(nullptr, bytes);
+    if (pointer != expected) state.SkipWithError("placed elsewhere");
+    free(pointer);
+  }
+  state.counters["driver_calls"] = static_cast<double>(driver_calls() - calls);
+  for (void* const wall : walls) free(wall);
+}
+BENCHMARK(hit_in_a_crowded_bin)->ArgNames({"MiB", "free"})->ArgsProduct({{24, 64}, {1, 8, 64, 256}});
 
 // A block used by a second stream before its free, as record_stream tells.
 void hit_across_streams(benchmark::State& state) {
