@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What an allocation and its free cost in PyTorch's native allocator and in gapless, both through c10's CUDAAllocator
 // in one process, statistics on, history off. Device memory is there before the clock starts.
-#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <ctime>

@@ -2,7 +2,6 @@
 #include "config/values.hpp"
 
 #include <charconv>
-#include <cmath>
 
 #include "config/tokens.hpp"
 

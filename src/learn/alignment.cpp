@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "learn/alignment.hpp"
 
-#include <algorithm>
 #include <limits>
 
 namespace gapless::learn {

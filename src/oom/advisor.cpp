@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "oom/advisor.hpp"
 
-#include <algorithm>
-
 namespace gapless::oom {
 
 void advise(engine::DeviceAllocator& device, learn::Learner& learner, gapless_oom_record& record) {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "policy/rounding.hpp"
 
-#include <algorithm>
 #include <bit>
 
 namespace gapless::policy {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Memory fractions, empty_cache, cacheInfo.
-#include <limits>
 
 #include "allocator.hpp"
 #include "check.hpp"

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gpu/kernels.hpp"
 
-#include <algorithm>
-
 #include "gpu/kernels_on_simulation.hpp"
 
 // The fat binary that nvcc made of kernels.cu.

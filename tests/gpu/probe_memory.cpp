@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Questions 2, 3 and 4: aliases, unmapping beside work, ceilings.
-#include <algorithm>
 
 #include "gpu/facts.hpp"
 #include "gpu/kernels.hpp"

@@ -6,7 +6,6 @@
 #include <zlib.h>
 
 #include <fstream>
-#include <map>
 #include <sstream>
 
 namespace gapless::tools {

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Machine: kernels, copies and fills.
-#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <utility>

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Initialisation and devices. The device is modelled after an 80 GiB data-centre GPU of compute capability 8.0, at
 // which PyTorch chooses flash attention (at 9.0 it would choose cuDNN's, which has no stand-in).
-#include <algorithm>
 #include <cstdio>
 #include <cstring>
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // What nvcc's generated code calls before main: kernels and device variables by the address of their host stand-ins.
-#include <map>
 #include <mutex>
 #include <shared_mutex>
 #include <unordered_map>

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/replay/min_fit.hpp"
 
-#include <algorithm>
 #include <cmath>
 
 #include "tools/replay/isolate.hpp"

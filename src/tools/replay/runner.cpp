@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/replay/runner.hpp"
 
-#include <algorithm>
 #include <ctime>
 
 #include "tools/replay/backend.hpp"

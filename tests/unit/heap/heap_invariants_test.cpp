@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Each invariant of the heap, broken on purpose: validate() must name it.
-#include <optional>
 #include <string>
 
 #include "fixture.hpp"

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // What tests/property does not say by name: the order of choices, spans, bounds.
-#include <optional>
 #include <vector>
 
 #include "fixture.hpp"

@@ -3,7 +3,6 @@
 #include <cmath>
 #include <optional>
 #include <unordered_map>
-#include <vector>
 
 #include "../engine/fixture.hpp"
 #include "training.hpp"

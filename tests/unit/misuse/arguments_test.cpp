@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Calls that no correct program makes, and sizes at the edges: an error or a block, never a broken allocator.
-#include <cstring>
 #include <vector>
 
 #include "fixture.hpp"

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Segment sources that misbehave, and pools that go away while they are asked.
 #include <functional>
-#include <set>
 #include <vector>
 
 #include "fixture.hpp"

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
-#include <memory>
-
 #include "driver/forwarding_driver.hpp"
 #include "driver/sim/sim_driver.hpp"
 #include "vmm/address_map.hpp"
