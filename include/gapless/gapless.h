@@ -472,7 +472,7 @@ typedef struct gapless_event {
   size_t struct_size;
   gapless_event_kind kind;
   int32_t device;
-  uint64_t sequence; /* ascending per device; a gap: the host had no memory for an event */
+  uint64_t sequence; /* ascending per device; a gap: of a kind not asked for, or the host had no memory for it */
   uint64_t address;
   size_t bytes;
   gapless_stream stream;

@@ -32,6 +32,7 @@ struct BackedHeap : vmm::RegionOwner {
   StreamGroup* group = nullptr;           // the streams that share it; null: it is `stream`'s alone
   PrivatePool* pool = nullptr;            // null: the default pool
   bool orphan = false;                    // its stream is finished: it is spare once it is empty
+  bool spare = false;                     // empty, and nobody's: in DeviceState::spare
   std::uint64_t last_miss = 0;            // of the device's misses; the least recently used heap is recycled first
 
   struct Part {
@@ -41,6 +42,8 @@ struct BackedHeap : vmm::RegionOwner {
   std::vector<Part> parts;
 
   heap::SizeClass size_class() const { return heap.size_class(); }
+  // Do granules go to and fro between it and others of its class? Not those of a pool, nor what a source gave.
+  bool trades() const { return pool == nullptr && space != vmm::kNoSpace && !spare; }
   std::uint64_t address_of(heap::BlockId id) const { return slots.address_of(heap.pool()[id].offset); }
 };
 

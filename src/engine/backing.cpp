@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <new>
 
 #include "driver/failed.hpp"
 #include "engine/notify.hpp"
@@ -183,7 +184,7 @@ void Backing::start_slots(BackedHeap& heap, Units offset) {
 // Whether somebody listens does not change meanwhile (DeviceAllocator::listen takes the map lock).
 void Backing::collect_segments(const BackedHeap& heap) {
   backed_.clear();
-  if ((state_.attention.load(std::memory_order_relaxed) & kListening) == 0) return;
+  if (!listening(state_)) return;
   transaction_.for_each_backed([&](std::uint32_t slot) { backed_.push_back(heap.slots.slot_address(slot)); });
   std::sort(backed_.begin(), backed_.end());
   expect_events(state_, transaction_.left().size() + backed_.size());
@@ -192,7 +193,7 @@ void Backing::collect_segments(const BackedHeap& heap) {
 // The ranges that lost their memory, then those that have it now: whoever keeps account of them (NCCL registers each)
 // finds every block inside. Under the fast lock.
 void Backing::note_segments(const BackedHeap& heap) {
-  if ((state_.attention.load(std::memory_order_relaxed) & kListening) == 0) return;
+  if (!listening(state_)) return;
   for (const vmm::Transaction::Left& left : transaction_.left()) {
     const BackedHeap& owner = *state_.heap_of_space[left.space];
     note_event(state_, GAPLESS_EVENT_SEGMENT_UNMAP, owner, owner.slots.slot_address(left.slot), state_.granule, 0);
@@ -251,7 +252,7 @@ Backed Backing::attempt(BackedHeap& heap, Units offset, Units size, bool only_co
     Backing& backing;
     const RungBytes rungs = backing.rungs;
     bool committed = false;
-    ~Unfinished() {
+    ~Unfinished() noexcept(false) {
       if (committed) return;
       backing.undo();
       backing.rungs = rungs;
@@ -274,8 +275,8 @@ Backed Backing::attempt(BackedHeap& heap, Units offset, Units size, bool only_co
     static_cast<void>(driver::failed(state_.ops, transaction_.failed_call(), result));
     return Backed::failed;
   }
-  commit(heap, offset, misses);
   unfinished.committed = true;
+  commit(heap, offset, misses);
   return Backed::yes;
 }
 
@@ -292,23 +293,29 @@ Backed Backing::back(BackedHeap& heap, Units offset, Units size, stream::StreamS
   }
   if (result != Backed::yes) return result;
   heap.last_miss = ++state_.misses_begun;
-  if (state_.options.eager_unmap == config::Toggle::on) unmap_left();
-  // The slots that were left here may have to be unmapped one day: an event now tells then that their use is long over.
-  // Reactivations come in series and rarely end so: one event for many of them.
-  const bool worth_an_event = transaction_.moved() > 0 || state_.misses_begun % kMissesPerEvent == 0;
-  if (!capturing && worth_an_event)
-    for (const vmm::Transaction::Left& left : transaction_.left()) {
-      const BackedHeap& owner = *state_.heap_of_space[left.space];
-      std::uint32_t stamp = 0;
-      for_each_use(owner, left.slot, left.slot, left.stamp,
-                   [&](const stream::StreamState& stream, std::uint32_t epoch) {
-                     if (&stream == &user) stamp = epoch;
-                   });
-      if (stamp == 0) continue;
-      static_cast<void>(state_.order.close(user, stamp));
-      break;
-    }
+  try {
+    if (state_.options.eager_unmap == config::Toggle::on) unmap_left();
+    if (!capturing) record_left();
+  } catch (const std::bad_alloc&) {
+    // The block has its memory; what is left elsewhere can be unmapped or recorded later.
+  }
   return result;
+}
+
+// The slots that were left here may have to be unmapped one day: an event now tells then that their use is long over.
+// Reactivations come in series and rarely end so: one event for many of them.
+void Backing::record_left() {
+  if (transaction_.moved() == 0 && state_.misses_begun % kMissesPerEvent != 0) return;
+  for (const vmm::Transaction::Left& left : transaction_.left()) {
+    const BackedHeap& owner = *state_.heap_of_space[left.space];
+    std::uint32_t stamp = 0;
+    for_each_use(owner, left.slot, left.slot, left.stamp, [&](const stream::StreamState& stream, std::uint32_t epoch) {
+      if (&stream == user_) stamp = epoch;
+    });
+    if (stamp == 0) continue;
+    static_cast<void>(state_.order.close(*user_, stamp));
+    return;
+  }
 }
 
 }  // namespace gapless::engine

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/device_state.hpp"
+#include "vmm/transaction.hpp"
 
 namespace gapless::engine {
 
@@ -77,6 +78,7 @@ class Backing {
   void touch_neighbours(BackedHeap& heap, Units offset);
   void start_slots(BackedHeap& heap, Units offset);
   void unmap_left();
+  void record_left();
 
   DeviceState& state_;
   vmm::Transaction transaction_;  // the present or last one: what it was made of is used again

@@ -69,15 +69,15 @@ void Creator::wake() {
   // Before its first step: what pauses it meanwhile must not take it for nobody.
   active_.store(true, std::memory_order_relaxed);
   if (worker_ == nullptr) {
-    worker_ = std::make_unique<Worker>();
     // Signals are for the program's own threads.
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     try {
+      worker_ = std::make_unique<Worker>();
       worker_->thread = std::thread([this, worker = worker_.get()] { worker->run(*this, state_.ops); });
-    } catch (const std::system_error&) {
-      worker_.reset();  // the host gives no thread: the next miss asks again
+    } catch (const std::exception&) {
+      worker_.reset();  // the host gives no thread, or no memory for one: the next miss asks again
     }
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
     if (worker_ == nullptr) return;
@@ -102,6 +102,17 @@ void Creator::want(std::uint64_t handles, std::uint64_t bound) {
   if (changed) wake();
 }
 
+// For one more handle, before it exists.
+bool Creator::make_room() {
+  const std::lock_guard guard(ready_lock_);
+  try {
+    if (ready_.size() == ready_.capacity()) ready_.reserve(2 * ready_.size() + 16);
+    return true;
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+}
+
 // The bytes of one more handle, if it is wanted.
 bool Creator::reserve(bool& ahead) {
   const std::lock_guard guard(state_.fast);
@@ -124,7 +135,7 @@ bool Creator::step() {
   active_.store(true, std::memory_order_relaxed);
   const std::lock_guard step(step_lock_);
   bool ahead = false;
-  if (!reserve(ahead)) return false;
+  if (!make_room() || !reserve(ahead)) return false;
   driver::Handle handle = 0;
   const bool look = ahead && made_ahead_++ % kMadeBetweenLooks == 0;
   const bool made =

@@ -51,6 +51,7 @@ class Creator {
 
  private:
   struct Worker;
+  bool make_room();
   bool reserve(bool& ahead);
   bool scarce();
   void wake();

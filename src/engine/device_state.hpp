@@ -8,7 +8,7 @@
 
 #include <array>
 #include <atomic>
-#include <deque>
+#include <list>
 #include <memory>
 #include <unordered_map>
 #include <vector>
@@ -29,7 +29,6 @@
 #include "stream/event_pool.hpp"
 #include "stream/stream_order.hpp"
 #include "vmm/ledger.hpp"
-#include "vmm/transaction.hpp"
 
 namespace gapless::engine {
 
@@ -127,7 +126,7 @@ struct DeviceState {
   std::vector<StreamHome*> home_table;
   heap::BlockPool blocks;
   Counters counters;
-  std::deque<PendingFree> pending;
+  std::list<PendingFree> pending;  // moved from list to list without asking the host for memory
   std::uint64_t pending_ids = 0;
 
   bool polling = false;                // one thread asks the driver about pending frees

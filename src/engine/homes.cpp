@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <new>
 
 #include "driver/failed.hpp"
 #include "engine/exports.hpp"
@@ -14,6 +15,12 @@ namespace gapless::engine {
 using driver::Result;
 
 namespace {
+
+// One more will fit.
+template <typename T>
+void make_room(std::vector<T>& in) {
+  if (in.size() == in.capacity()) in.reserve(2 * in.size() + 4);
+}
 
 // Heaps of one class above which a stream's empty heap is taken over by a new stream. Below it, a stream that comes
 // back finds its layout and its mappings as it left them.
@@ -73,9 +80,15 @@ BackedHeap* take_spare(DeviceState& state, stream::StreamState& stream, heap::Si
     BackedHeap* const heap = spare[i];
     if (!adopt(state, *heap, stream)) continue;
     spare.erase(spare.begin() + static_cast<std::ptrdiff_t>(i));
+    heap->spare = false;
     return heap;
   }
   return nullptr;
+}
+
+void make_spare(DeviceState& state, BackedHeap& heap) {
+  heap.spare = true;
+  state.spare[static_cast<std::size_t>(heap.size_class())].push_back(&heap);  // make_heap made room
 }
 
 // The empty heap of another stream that has not been used for longest.
@@ -96,22 +109,9 @@ BackedHeap* take_over(DeviceState& state, stream::StreamState& stream, heap::Siz
   }
   if (adopt(state, *oldest, stream)) return oldest;
   const std::lock_guard guard(state.fast);
-  state.spare[static_cast<std::size_t>(size_class)].push_back(oldest);
+  make_spare(state, *oldest);
+  choose_places(state);
   return nullptr;
-}
-
-// Between the heaps of several streams granules go to and fro, and what one has just freed is the place that it need
-// not take granules for; so it is where streams share a heap, and what its own stream freed last needs no wait
-// (docs/adr/0010). A pool's granules are its own. Under the fast lock, whenever a heap begins or ends to be used.
-void choose_places(DeviceState& state) {
-  const auto& spare = state.spare[static_cast<std::size_t>(heap::SizeClass::large)];
-  const auto trades = [&](const BackedHeap& heap) {
-    return heap.size_class() == heap::SizeClass::large && heap.pool == nullptr && heap.space != vmm::kNoSpace &&
-           std::find(spare.begin(), spare.end(), &heap) == spare.end();
-  };
-  const auto traders = std::count_if(state.heaps.begin(), state.heaps.end(), [&](const auto& h) { return trades(*h); });
-  for (const auto& heap : state.heaps)
-    heap->heap.prefer_recent(heap->group != nullptr || (traders > 1 && trades(*heap)));
 }
 
 }  // namespace
@@ -198,6 +198,28 @@ void reap_orphans(DeviceState& state) {
   state.any_orphans = left;
 }
 
+// False: the host has no memory for them, or the heap is as large as it may be.
+static bool add_tables(DeviceState& state, BackedHeap& heap, const vmm::Reservation& reservation) {
+  const std::uint64_t end = heap.heap.spans().empty() ? 0 : heap.heap.spans().back().limit.bytes();
+  const Units first = units_of(round_up(end, vmm::AddressMap::kChunk));
+  if (first.bytes() + reservation.bytes > heap.heap.capacity().bytes()) return false;
+  const Units limit = first + units_of(reservation.bytes);
+  vmm::Region* region = nullptr;
+  try {
+    make_room(heap.parts);
+    const std::lock_guard guard(state.fast);
+    region = state.shared.addresses->add(reservation.base, reservation.bytes, state.device, &heap, first);
+    if (region != nullptr && (heap.group == nullptr || heap.group->grow_to(heap.slots.slot_of(limit))) &&
+        heap.slots.add_span(first, limit, reservation.base) && heap.heap.add_span(first, limit)) {
+      heap.parts.push_back(BackedHeap::Part{reservation, region});
+      return true;
+    }
+  } catch (const std::bad_alloc&) {
+  }
+  if (region != nullptr) state.shared.addresses->remove(region);
+  return false;
+}
+
 Status add_span(DeviceState& state, BackedHeap& heap, Units size) {
   const std::uint64_t total = state.info.total_bytes;
   double fraction = heap.size_class() == heap::SizeClass::large ? 1.5 : 0.25;
@@ -213,29 +235,20 @@ Status add_span(DeviceState& state, BackedHeap& heap, Units size) {
     return base::fail(Status::out_of_memory, "cuMemAddressReserve: no addresses are left");
   if (result != Result::ok) return driver::failed(state.ops, "cuMemAddressReserve", result);
 
-  const std::uint64_t first = heap.heap.spans().empty() ? 0 : heap.heap.spans().back().limit.bytes();
-  const Units from = units_of(round_up(first, vmm::AddressMap::kChunk));
-  vmm::Region* region = nullptr;
-  bool added = false;
-  if (from.bytes() + reservation.bytes <= heap.heap.capacity().bytes()) {
-    const std::lock_guard guard(state.fast);
-    const Units limit = from + units_of(reservation.bytes);
-    region = state.shared.addresses->add(reservation.base, reservation.bytes, state.device, &heap, from);
-    added = region != nullptr && (heap.group == nullptr || heap.group->grow_to(heap.slots.slot_of(limit))) &&
-            heap.slots.add_span(from, limit, reservation.base) && heap.heap.add_span(from, limit);
-  }
-  if (!added) {
-    if (region != nullptr) state.shared.addresses->remove(region);
+  if (!add_tables(state, heap, reservation)) {
     static_cast<void>(vmm::unreserve(state.ops, reservation));
     return base::fail(Status::out_of_memory, "the host has no memory for the tables of another address range");
   }
-  heap.parts.push_back(BackedHeap::Part{reservation, region});
   state.reserved_addresses += reservation.raw_bytes;
   return Status::ok;
 }
 
 BackedHeap* make_heap(DeviceState& state, stream::StreamState& stream, heap::SizeClass size_class, PrivatePool* pool,
                       Units size, Status& status) {
+  make_room(state.heaps);
+  make_room(state.heap_of_space);
+  state.spare[static_cast<std::size_t>(size_class)].reserve(state.heaps.capacity());
+  state.ledger.expect_space();
   BackedHeap* heap = take_spare(state, stream, size_class);
   if (heap == nullptr) heap = take_over(state, stream, size_class);
   if (heap == nullptr) {
@@ -257,7 +270,7 @@ BackedHeap* make_heap(DeviceState& state, stream::StreamState& stream, heap::Siz
   }
   const std::lock_guard guard(state.fast);
   heap->pool = pool;
-  choose_places(state);
+  if (size_class == heap::SizeClass::large) choose_places(state);
   status = Status::ok;
   return heap;
 }
@@ -265,9 +278,17 @@ BackedHeap* make_heap(DeviceState& state, stream::StreamState& stream, heap::Siz
 void retire_heap(DeviceState& state, BackedHeap& heap) {
   GAPLESS_CHECK(1, "E2", heap.heap.empty());
   unlink_from_home(state, heap);
+  const bool traded = heap.trades();
   heap.pool = nullptr;
-  state.spare[static_cast<std::size_t>(heap.size_class())].push_back(&heap);
-  choose_places(state);
+  make_spare(state, heap);
+  if (traded) choose_places(state);
+}
+
+void choose_places(DeviceState& state) {
+  const auto trades = [](const auto& heap) { return heap->size_class() == heap::SizeClass::large && heap->trades(); };
+  const auto traders = std::count_if(state.heaps.begin(), state.heaps.end(), trades);
+  for (const auto& heap : state.heaps)
+    heap->heap.prefer_recent(heap->group != nullptr || (traders > 1 && trades(heap)));
 }
 
 void destroy_heap(DeviceState& state, BackedHeap& heap) {

@@ -27,6 +27,11 @@ Status add_span(DeviceState& state, BackedHeap& heap, Units size);
 // owner. Under map and fast lock.
 void retire_heap(DeviceState& state, BackedHeap& heap);
 
+// Where large blocks of each heap go. Between the heaps of several streams granules go to and fro, and what one has
+// just freed is the place that it need not take granules for; so it is where streams share a heap, and what its own
+// stream freed last needs no wait (docs/adr/0010). Whenever a heap begins or ends to be used. Under map and fast lock.
+void choose_places(DeviceState& state);
+
 // Rebuilds the table by handle from `homes`. Under the map lock.
 void index_homes(DeviceState& state);
 

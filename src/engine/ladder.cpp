@@ -73,29 +73,29 @@ Status Ladder::climb(const Request& request, Granted& out) {
 
 // The usual miss: nothing is pending, and the place stays as it is.
 Ladder::Step Ladder::try_found(const Request& request, BackedHeap& heap, heap::BlockId block, Granted& out) {
-  const HeldPlace held(state_, heap, block);
+  HeldPlace held(state_, heap, block);
   renumber_epochs(state_);
   backing_.rungs = {};
   consider_sharing(state_);
   StreamHome& home = home_of(state_, request.stream);
   const bool capturing = state_.order.capturing(*home.stream);
   settle_pending(state_, Settle::order);
-  if (!capturing && lend(request, home, heap, block, out) == Step::done) return Step::done;
+  if (!capturing && lend(request, home, heap, held, out) == Step::done) return Step::done;
   const std::optional<Moment> moment = moment_of(request, heap, block);
   const unsigned met = moment ? recurring_.meet(*moment) : 0;
-  if (should_step_aside(heap, moment, met) && step_aside(request, heap, block, out)) {
+  if (should_step_aside(heap, moment, met) && step_aside(request, heap, held, out)) {
     // Whether it was in vain is asked of large blocks only.
     if (moment && heap.size_class() == heap::SizeClass::large) recurring_.stepped_aside(*moment);
     return Step::done;
   }
-  const Step step = back_or_take_back(request, home, heap, block, capturing, out, met);
+  const Step step = back(request, home, heap, held, capturing, out, met);
   if (step == Step::done && moment) recurring_.moved_granules(*moment);
   return step;
 }
 
 Status Ladder::climb_from(const Request& request, BackedHeap& heap, heap::BlockId block, Granted& out) {
-  const RelaxedCapture relaxed(state_.ops);
   std::unique_lock map(state_.map, std::adopt_lock);
+  const RelaxedCapture relaxed(state_.ops);
   const Step step = try_found(request, heap, block, out);
   if (step == Step::done) return Status::ok;
   return step == Step::failed ? failure_ : climb_locked(request, map, out);

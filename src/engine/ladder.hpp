@@ -2,10 +2,10 @@
 // What an allocation does when the hit path fails, rung by rung, down to a typed out-of-memory.
 #pragma once
 
-#include <exception>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <utility>
 
 #include "engine/backing.hpp"
 #include "engine/device_state.hpp"
@@ -30,20 +30,25 @@ struct Granted {
   heap::BlockId block = heap::kNoBlock;
 };
 
-// A place that the caller holds but has not granted: live, not counted. It goes back if the host's memory runs out
-// before the caller is through with it. Made and ended with the fast lock free.
+// A place that is held but not granted yet: live, not counted. It goes back at the end unless it was let go.
 class HeldPlace {
  public:
   HeldPlace(DeviceState& state, BackedHeap& heap, heap::BlockId block) : state_(state), heap_(heap), block_(block) {}
-  ~HeldPlace();
+  ~HeldPlace() {
+    if (block_ == heap::kNoBlock) return;
+    const std::lock_guard guard(state_.fast);
+    heap_.heap.unplace(block_);
+  }
+  heap::BlockId block() const { return block_; }
+  // It is the caller's now.
+  heap::BlockId let_go() { return std::exchange(block_, heap::kNoBlock); }
   HeldPlace(const HeldPlace&) = delete;
   HeldPlace& operator=(const HeldPlace&) = delete;
 
  private:
   DeviceState& state_;
   BackedHeap& heap_;
-  const heap::BlockId block_;
-  const int exceptions_ = std::uncaught_exceptions();
+  heap::BlockId block_;
 };
 
 // Lent blocks, idle granules and the rest: one of these a device, used under its map lock.
@@ -69,16 +74,16 @@ class Ladder {
   Step try_found(const Request& request, BackedHeap& heap, heap::BlockId block, Granted& out);
   Step try_in(const Request& request, StreamHome& home, BackedHeap* shared, bool capturing, Granted& out);
   Step place(const Request& request, StreamHome& home, BackedHeap*& heap, heap::BlockId& block);
-  Step back_or_take_back(const Request& request, StreamHome& home, BackedHeap& heap, heap::BlockId block,
-                         bool capturing, Granted& out, unsigned met = 0);
-  Step lend(const Request& request, StreamHome& home, BackedHeap& heap, heap::BlockId block, Granted& out);
+  Step back(const Request& request, StreamHome& home, BackedHeap& heap, HeldPlace& held, bool capturing, Granted& out,
+            unsigned met = 0);
+  Step lend(const Request& request, StreamHome& home, BackedHeap& heap, HeldPlace& held, Granted& out);
   std::optional<Moment> moment_of(const Request& request, BackedHeap& heap, heap::BlockId block);
   bool should_step_aside(const BackedHeap& heap, const std::optional<Moment>& moment, unsigned met) const;
-  bool step_aside(const Request& request, BackedHeap& heap, heap::BlockId block, Granted& out);
+  bool step_aside(const Request& request, BackedHeap& heap, HeldPlace& held, Granted& out);
   Step try_other_places(const Request& request, StreamHome& home, BackedHeap& heap, bool capturing, Granted& out);
   Step try_pools_on_oom(const Request& request, StreamHome& home, Granted& out);
   Step grow_from_source(const Request& request, std::unique_lock<base::MapLock>& map, Granted& out);
-  void grant(const Request& request, BackedHeap& heap, heap::BlockId block, Granted& out);
+  void grant(const Request& request, BackedHeap& heap, heap::BlockId block, Granted& out) noexcept;
   Step try_rungs(const Request& request, bool capturing, std::unique_lock<base::MapLock>& map, Granted& out);
   Status climb_locked(const Request& request, std::unique_lock<base::MapLock>& map, Granted& out);
   bool ask_hooks(const Request& request, bool capturing, std::uint32_t attempt, std::unique_lock<base::MapLock>& map,

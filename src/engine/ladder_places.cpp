@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The rungs that look for a place: in the request's heap, in one that streams share, in another stream's.
 #include <algorithm>
-#include <exception>
 #include <mutex>
 #include <vector>
 
@@ -15,13 +14,7 @@
 
 namespace gapless::engine {
 
-HeldPlace::~HeldPlace() {
-  if (std::uncaught_exceptions() == exceptions_) return;
-  const std::lock_guard guard(state_.fast);
-  heap_.heap.unplace(block_);
-}
-
-void Ladder::grant(const Request& request, BackedHeap& heap, heap::BlockId id, Granted& out) {
+void Ladder::grant(const Request& request, BackedHeap& heap, heap::BlockId id, Granted& out) noexcept {
   heap::Block& block = heap.heap.pool()[id];
   block.set_requested(request.requested);
   if (heap.group != nullptr) hand_out(heap, id, heap.group->find(stream::key_of(request.stream)));
@@ -40,6 +33,7 @@ Ladder::Step Ladder::place(const Request& request, StreamHome& home, BackedHeap*
                          : home.heaps[static_cast<std::size_t>(request.size_class)];
   if (heap == nullptr) heap = request.pool ? request.pool->find(*home.stream, request.size_class) : own;
   if (heap == nullptr) {
+    if (request.pool) request.pool->heaps.reserve(request.pool->heaps.size() + 1);
     heap = make_heap(state_, *home.stream, request.size_class, request.pool.get(), request.size, failure_);
     if (heap == nullptr) return failure_ == Status::out_of_memory ? Step::no_memory : Step::failed;
     const std::lock_guard guard(state_.fast);
@@ -61,10 +55,10 @@ Ladder::Step Ladder::place(const Request& request, StreamHome& home, BackedHeap*
   }
 }
 
-Ladder::Step Ladder::back_or_take_back(const Request& request, StreamHome& home, BackedHeap& heap, heap::BlockId id,
-                                       bool capturing, Granted& out, unsigned met) {
-  const Units offset = heap.heap.pool()[id].offset;
-  const bool ordered = heap.group == nullptr || order_for_member(state_, heap, id, home.member);
+Ladder::Step Ladder::back(const Request& request, StreamHome& home, BackedHeap& heap, HeldPlace& held, bool capturing,
+                          Granted& out, unsigned met) {
+  const Units offset = heap.heap.pool()[held.block()].offset;
+  const bool ordered = heap.group == nullptr || order_for_member(state_, heap, held.block(), home.member);
   unordered_ = unordered_ || !ordered;
   Backed backed = Backed::no_memory;
   if (ordered)
@@ -74,19 +68,15 @@ Ladder::Step Ladder::back_or_take_back(const Request& request, StreamHome& home,
   if (backed == Backed::yes) {
     if (heap.pool != nullptr && heap.pool->captured) pools_.pin(heap, offset, request.size);
     const std::lock_guard guard(state_.fast);
-    grant(request, heap, id, out);
+    grant(request, heap, held.let_go(), out);
     return Step::done;
-  }
-  {
-    const std::lock_guard guard(state_.fast);
-    heap.heap.unplace(id);
   }
   failure_ = Status::driver;
   return backed == Backed::no_memory ? Step::no_memory : Step::failed;
 }
 
 // Another stream's free block that is wholly backed costs a wait edge instead of driver calls.
-Ladder::Step Ladder::lend(const Request& request, StreamHome& home, BackedHeap& heap, heap::BlockId id, Granted& out) {
+Ladder::Step Ladder::lend(const Request& request, StreamHome& home, BackedHeap& heap, HeldPlace& held, Granted& out) {
   if (!state_.options.lending || heap.pool != nullptr || heap.group != nullptr) return Step::no_memory;
   BackedHeap* lender = nullptr;
   heap::BlockId lent = heap::kNoBlock;
@@ -112,21 +102,18 @@ Ladder::Step Ladder::lend(const Request& request, StreamHome& home, BackedHeap& 
         found = free_block;
       }
     }
-    if (lender == nullptr || backing_.free_of_cost(heap, heap.heap.pool()[id].offset, request.size))
+    if (lender == nullptr || backing_.free_of_cost(heap, heap.heap.pool()[held.block()].offset, request.size))
       return Step::no_memory;
     stamp = state_.blocks[found].stamp;
     lent = lender->heap.place_at(found, state_.blocks[found].offset, request.size);
     if (lent == heap::kNoBlock) return Step::no_memory;
   }
-  const HeldPlace held(state_, *lender, lent);
-  const bool ordered = state_.order.order_after(*home.stream, *lender->stream, stamp);
+  HeldPlace offered(state_, *lender, lent);
+  if (!state_.order.order_after(*home.stream, *lender->stream, stamp)) return Step::no_memory;
   const std::lock_guard guard(state_.fast);
-  if (!ordered) {
-    lender->heap.unplace(lent);
-    return Step::no_memory;
-  }
   add_use(state_, lent, home.stream->key());
-  heap.heap.unplace(id);
+  heap.heap.unplace(held.let_go());
+  offered.let_go();
   state_.blocks[lent].flags |= heap::kLent;
   state_.counters.lends++;
   state_.traffic.crossings++;
@@ -151,9 +138,8 @@ Ladder::Step Ladder::try_other_places(const Request& request, StreamHome& home, 
       id = take_place(heap.heap, place, request.size);
     }
     if (id == heap::kNoBlock) continue;  // somebody's hit landed there
-    const HeldPlace held(state_, heap, id);
-    if (const Step step = back_or_take_back(request, home, heap, id, capturing, out); step != Step::no_memory)
-      return step;
+    HeldPlace held(state_, heap, id);
+    if (const Step step = back(request, home, heap, held, capturing, out); step != Step::no_memory) return step;
   }
   return Step::no_memory;
 }
@@ -165,17 +151,16 @@ Ladder::Step Ladder::try_in(const Request& request, StreamHome& home, BackedHeap
   heap::BlockId block = heap::kNoBlock;
   if (const Step step = place(request, home, heap, block); step != Step::done) return step;
   {
-    const HeldPlace held(state_, *heap, block);
+    HeldPlace held(state_, *heap, block);
     {
       const std::lock_guard guard(state_.fast);
       if (ready(*heap, block, home)) {
-        grant(request, *heap, block, out);
+        grant(request, *heap, held.let_go(), out);
         return Step::done;
       }
     }
-    if (!capturing && lend(request, home, *heap, block, out) == Step::done) return Step::done;
-    if (const Step step = back_or_take_back(request, home, *heap, block, capturing, out); step != Step::no_memory)
-      return step;
+    if (!capturing && lend(request, home, *heap, held, out) == Step::done) return Step::done;
+    if (const Step step = back(request, home, *heap, held, capturing, out); step != Step::no_memory) return step;
   }
   return try_other_places(request, home, *heap, capturing, out);
 }

@@ -84,7 +84,11 @@ Ladder::Step Ladder::grow_from_source(const Request& request, std::unique_lock<b
   }
   map.lock();
   if (segment == nullptr) return Step::no_memory;
-  failure_ = add_segment(state_, pool, asking(), request.size_class, segment, bytes);
+  try {
+    failure_ = add_segment(state_, pool, asking(), request.size_class, segment, bytes);
+  } catch (const std::bad_alloc&) {
+    failure_ = base::fail(Status::out_of_memory, "the host has no memory for the tables of another segment");
+  }
   if (failure_ != Status::ok) {
     map.unlock();
     if (source.deallocate != nullptr) source.deallocate(source.user, state_.device, segment, bytes);

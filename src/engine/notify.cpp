@@ -30,8 +30,11 @@ template <typename T>
 void keep_room(std::vector<T>& used, std::vector<T>& kept) {
   if (kept.capacity() >= kKeptRoom || !kept.empty()) return;
   used.clear();
-  if (used.capacity() > kKeptRoom) used.shrink_to_fit();
-  used.reserve(kKeptRoom);
+  try {
+    if (used.capacity() > kKeptRoom) used.shrink_to_fit();
+    used.reserve(kKeptRoom);
+  } catch (const std::bad_alloc&) {
+  }
   kept.swap(used);
 }
 
@@ -87,10 +90,6 @@ gapless_event event_in(DeviceState& state, gapless_event_kind kind, const Backed
   return event;
 }
 
-bool listening(const DeviceState& state) {
-  return (state.attention.load(std::memory_order_relaxed) & kListening) != 0;
-}
-
 }  // namespace
 
 void note_event(DeviceState& state, gapless_event_kind kind, const BackedHeap& heap, std::uint64_t address,
@@ -102,6 +101,7 @@ void expect_events(DeviceState& state, std::size_t count) {
   if (!listening(state)) return;
   const std::size_t needed = outbox.events.size() + count + kEventsOfACall;
   if (needed > outbox.events.capacity()) outbox.events.reserve(std::max(needed, kKeptRoom));
+  if (outbox.cookies.capacity() == 0) outbox.cookies.reserve(kKeptRoom);
 }
 
 void note_oom(DeviceState& state, const gapless_oom_record& record) {

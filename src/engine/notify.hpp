@@ -7,6 +7,9 @@
 
 namespace gapless::engine {
 
+inline bool listening(const DeviceState& state) {
+  return (state.attention.load(std::memory_order_relaxed) & kListening) != 0;
+}
 // Before the fast lock, where a call notes events: makes room for them in the thread's outbox, and for `count` more.
 // Throws std::bad_alloc.
 void expect_events(DeviceState& state, std::size_t count);

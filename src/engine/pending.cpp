@@ -2,7 +2,9 @@
 #include "engine/pending.hpp"
 
 #include <algorithm>
+#include <list>
 #include <mutex>
+#include <new>
 #include <utility>
 
 #include "engine/capturing.hpp"
@@ -15,8 +17,7 @@ using driver::Result;
 
 namespace {
 
-// Records `stream` now, or says why it cannot be: then it is deferred, or only the device can tell.
-void record(DeviceState& state, PendingFree& pending, const Use& use) {
+void try_to_record(DeviceState& state, PendingFree& pending, const Use& use) {
   if (use.event != nullptr) {
     pending.events.push_back(use.event);
     return;
@@ -37,11 +38,20 @@ void record(DeviceState& state, PendingFree& pending, const Use& use) {
     return;
   }
   if (state.ops.event_record(state.device, event, key.handle) != Result::ok) {
-    state.events.give(event);
     pending.needs_device = true;
+    state.events.give(event);
     return;
   }
   pending.events.push_back(event);
+}
+
+// Records the stream now, or says why it cannot be: then it is deferred, or only the device can tell.
+void record(DeviceState& state, PendingFree& pending, const Use& use) {
+  try {
+    try_to_record(state, pending, use);
+  } catch (const std::bad_alloc&) {
+    pending.needs_device = true;
+  }
 }
 
 void record_deferred(DeviceState& state, PendingFree& pending) {
@@ -84,6 +94,7 @@ void add_use(DeviceState& state, heap::BlockId id, const stream::StreamKey& stre
   if (first) {
     if (state.unused_uses.empty()) {
       state.uses.emplace_back();
+      state.unused_uses.reserve(state.uses.capacity());  // take_uses() gives back any of them
       state.unused_uses.push_back(static_cast<std::uint32_t>(state.uses.size() - 1));
     }
     note.uses = state.unused_uses.back();
@@ -111,7 +122,9 @@ std::vector<Use> take_uses(DeviceState& state, heap::BlockId id) {
 }
 
 void begin_pending(DeviceState& state, BackedHeap& heap, heap::BlockId block, std::vector<Use> uses, bool lent) {
-  PendingFree pending{0, &heap, block, {}, {}, false};
+  std::list<PendingFree> fresh;
+  fresh.push_back(PendingFree{0, &heap, block, {}, {}, false});
+  PendingFree& pending = fresh.front();
   const RelaxedCapture relaxed(state.ops);
   for (const Use& use : uses) record(state, pending, use);
   // The borrower's work is the only foreign one: the owner of the heap waits for it, and the block is free in its
@@ -127,7 +140,7 @@ void begin_pending(DeviceState& state, BackedHeap& heap, heap::BlockId block, st
   }
   const std::lock_guard guard(state.fast);
   pending.id = ++state.pending_ids;
-  state.pending.push_back(std::move(pending));
+  state.pending.splice(state.pending.end(), fresh);
   state.raise(kPendingFrees);
 }
 
@@ -162,9 +175,9 @@ void poll_pending(DeviceState& state) {
     const std::lock_guard guard(state.fast);
     // A miss may have settled it meanwhile.
     if (!state.pending.empty() && state.pending.front().id == id && over) {
-      const PendingFree done = std::move(state.pending.front());
-      state.pending.pop_front();
-      finish(state, done);
+      std::list<PendingFree> done;
+      done.splice(done.end(), state.pending, state.pending.begin());
+      finish(state, done.front());
       for (const driver::Event event : events) state.events.give(event);
       if (state.pending.empty()) state.lower(kPendingFrees);
       continue;
@@ -186,19 +199,29 @@ std::size_t settle_pending(DeviceState& state, Settle how, Result* failure) {
     ask_device = std::any_of(state.pending.begin(), state.pending.end(), needs_device);
   }
   ask_device = ask_device && !anyone_captures(state);
-  std::deque<PendingFree> taken;
-  {
-    const std::lock_guard guard(state.fast);
-    taken.swap(state.pending);
-  }
-  std::deque<PendingFree> left;
+  // Before what was freed meanwhile, however this ends.
+  struct Taken {
+    DeviceState& state;
+    std::list<PendingFree> list;
+    explicit Taken(DeviceState& of) : state(of) {
+      const std::lock_guard guard(state.fast);
+      list.swap(state.pending);
+    }
+    ~Taken() {
+      const std::lock_guard guard(state.fast);
+      state.pending.splice(state.pending.begin(), list);
+      if (state.pending.empty()) state.lower(kPendingFrees);
+    }
+  } taken(state);
   std::size_t settled = 0;
   bool device_is_idle = false;
   if (ask_device) {
     state.order.count_host_wait();
     device_is_idle = waited(state.ops.device_synchronize(state.device));
   }
-  for (PendingFree& pending : taken) {
+  for (auto next = taken.list.begin(); next != taken.list.end();) {
+    const auto at = next++;
+    PendingFree& pending = *at;
     if (!pending.deferred.empty()) record_deferred(state, pending);
     bool done = false;
     if (order(state, *pending.heap, pending)) {
@@ -209,10 +232,9 @@ std::size_t settle_pending(DeviceState& state, Settle how, Result* failure) {
       done = std::all_of(pending.events.begin(), pending.events.end(),
                          [&](driver::Event event) { return waited(state.ops.event_synchronize(state.device, event)); });
     }
-    if (!done) {
-      left.push_back(std::move(pending));
-      continue;
-    }
+    if (!done) continue;
+    std::list<PendingFree> over;
+    over.splice(over.end(), taken.list, at);
     {
       const std::lock_guard guard(state.fast);
       finish(state, pending);
@@ -220,11 +242,6 @@ std::size_t settle_pending(DeviceState& state, Settle how, Result* failure) {
     give_events(state, pending);
     settled++;
   }
-  const std::lock_guard guard(state.fast);
-  // What was freed meanwhile comes after.
-  state.pending.insert(state.pending.begin(), std::make_move_iterator(left.begin()),
-                       std::make_move_iterator(left.end()));
-  if (state.pending.empty()) state.lower(kPendingFrees);
   return settled;
 }
 

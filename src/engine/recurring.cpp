@@ -23,7 +23,7 @@ std::optional<Moment> Ladder::moment_of(const Request& request, BackedHeap& heap
     return std::nullopt;
   // Streams that trade granules change what is backed where; a place that is left then costs more than it saves.
   for (const auto& other : state_.heaps)
-    if (other.get() != &heap && other->size_class() == heap.size_class() && other->pool == nullptr) return std::nullopt;
+    if (other.get() != &heap && other->size_class() == heap.size_class() && other->trades()) return std::nullopt;
   return Moment{live, request.size, offset, static_cast<std::uint64_t>(state_.counters.moves) * state_.granule};
 }
 
@@ -37,13 +37,13 @@ bool Ladder::should_step_aside(const BackedHeap& heap, const std::optional<Momen
 
 // The block goes to a free place that is wholly backed, if there is one: no driver call, and another layout from here
 // on.
-bool Ladder::step_aside(const Request& request, BackedHeap& heap, heap::BlockId id, Granted& out) {
+bool Ladder::step_aside(const Request& request, BackedHeap& heap, HeldPlace& held, Granted& out) {
   const std::lock_guard guard(state_.fast);
   const Place place = backed_place(heap, request.size);
   if (place.free_block == heap::kNoBlock) return false;
   const heap::BlockId aside = heap.heap.place_at(place.free_block, place.offset, request.size);
   if (aside == heap::kNoBlock) return false;
-  heap.heap.unplace(id);
+  heap.heap.unplace(held.let_go());
   grant(request, heap, aside, out);
   return true;
 }

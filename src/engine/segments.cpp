@@ -23,6 +23,8 @@ Status add_segment(DeviceState& state, PrivatePool& pool, stream::StreamState& s
     fresh->stream = &stream;
     fresh->pool = &pool;
     heap = fresh.get();
+    state.heaps.reserve(state.heaps.size() + 1);
+    pool.heaps.reserve(pool.heaps.size() + 1);
     const std::lock_guard guard(state.fast);
     state.heaps.push_back(std::move(fresh));
     pool.heaps.push_back(heap);
@@ -36,6 +38,7 @@ Status add_segment(DeviceState& state, PrivatePool& pool, stream::StreamState& s
     return base::fail(Status::out_of_memory, "the pool's segments exceed the address space of a heap");
   const Units first = units_of(from);
   const Units limit = first + units_of(usable);
+  heap->parts.reserve(heap->parts.size() + 1);
   vmm::Region* const region = state.shared.addresses->add_segment(base, usable, state.device, heap, first);
   if (region == nullptr)
     return base::fail(Status::out_of_memory, "a segment lies in memory that the allocator has already");

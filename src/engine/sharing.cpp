@@ -63,7 +63,7 @@ bool enter_group(DeviceState& state, StreamHome& home, Units size) {
   const std::lock_guard guard(state.fast);
   if (made != nullptr) {
     group.set_heap(*made);
-    made->heap.prefer_recent(true);
+    choose_places(state);
   }
   if (home.thread == 0 && group.heap() != nullptr) home.member = group.join(*home.stream);
   if (home.member != kNoMember) {

@@ -7,6 +7,10 @@
 
 namespace gapless::vmm {
 
+void Ledger::expect_space() {
+  if (unused_spaces_.empty() && spaces_.size() == spaces_.capacity()) spaces_.reserve(2 * spaces_.size() + 4);
+}
+
 SpaceId Ledger::add_space(SlotTable* table) {
   if (unused_spaces_.empty()) {
     spaces_.push_back(table);

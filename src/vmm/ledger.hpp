@@ -36,6 +36,8 @@ class Ledger {
  public:
   Ledger() : handles_(1) {}
 
+  // Makes room for one more space: its add_space() does not ask the host for memory. Throws std::bad_alloc.
+  void expect_space();
   SpaceId add_space(SlotTable* table);
   void remove_space(SpaceId space);
   SlotTable& space(SpaceId id) { return *spaces_[id]; }

@@ -70,6 +70,13 @@ TEST_F(ChosenPlaces, OfASharedHeapTheOneFreedLast) {
   options.stream_sharing = config::Toggle::on;
   open(80 * kGiB, options);
   EXPECT_EQ(place_of_a_large_block(), Place::freed_last);
+  // Its being alone is looked at again when another heap comes and goes.
+  ASSERT_EQ(gapless_set_option(allocator, "stream_sharing", "off"), GAPLESS_OK);
+  void* const other = make_stream();
+  free(allocate(2 * kMiB, other));
+  ASSERT_EQ(gapless_forget_stream(allocator, 0, other), GAPLESS_OK) << gapless_last_error();
+  ASSERT_EQ(gapless_set_option(allocator, "stream_sharing", "on"), GAPLESS_OK);
+  EXPECT_EQ(place_of_a_large_block(), Place::freed_last);
 }
 
 }  // namespace

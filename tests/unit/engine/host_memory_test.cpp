@@ -3,11 +3,15 @@
 // has happened.
 #include <malloc.h>
 
+#include <memory>
+#include <ostream>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "fixture.hpp"
 #include "host_memory_watch.hpp"
+#include "support/device_work.hpp"
 
 namespace gapless::engine {
 namespace {
@@ -87,41 +91,115 @@ TEST_F(HostMemory, AHitThatIsListenedToAsksForNone) {
   EXPECT_EQ(events_ - noted, 150u);
 }
 
-// Two streams on a device that is nearly full: blocks are made of what is created, of what the stream left elsewhere
-// and of what the other one did, over places that have old mappings.
-class Crowded : public HostMemory {
+struct Scene {
+  const char* name;
+  bool listened = false, lending = false, sharing = false, background = false;
+  bool pending = false;  // a freed block waits for a stream that it was recorded on
+  std::int32_t stream = 1;
+
+  friend void PrintTo(const Scene& scene, std::ostream* out) { *out << scene.name; }
+};
+
+// Two streams on a device that is nearly full and nobody's work is over: blocks are made of what is created, of what
+// the stream left elsewhere and of what the other one did, over places that have old mappings.
+class Crowded : public HostMemory, public ::testing::WithParamInterface<Scene> {
  protected:
   void open_crowded() {
     config::Options options;
-    options.lending = false;
-    open(64 * kMiB, options);
-    listen();
-    streams_ = {make_stream(), make_stream()};
+    options.lending = GetParam().lending;
+    options.background_creation = GetParam().background;
+    if (GetParam().sharing) options.stream_sharing = config::Toggle::on;
+    driver::sim::Config machine;
+    machine.completion = driver::sim::Completion::lazy;
+    open(64 * kMiB, options, machine);
+    work_ = std::make_unique<testing::DeviceWork>(*machine_, 4);
+    if (GetParam().listened) listen();
+    std::vector<void*> blocks;
     for (std::uint64_t i = 0; i < 3; i++)
-      for (void* const stream : streams_) blocks_.push_back(allocate((5 + i) * kMiB, stream));
-    for (std::size_t i = 0; i < blocks_.size(); i++)
-      if (i != 3) free(blocks_[i]);
-    blocks_ = {blocks_[3]};
+      for (const std::int32_t stream : {1, 2}) blocks.push_back(used((5 + i) * kMiB, stream));
+    kept_ = blocks[3];
+    for (void* const block : blocks)
+      if (block != kept_) free(block);
     // Leaves dormant mappings where the next ones will go.
-    free(allocate(30 * kMiB, streams_[0]));
-    free(allocate(25 * kMiB, streams_[1]));
+    free(used(30 * kMiB, 1));
+    free(used(25 * kMiB, 2));
+    if (!GetParam().pending) return;
+    void* const block = used(6 * kMiB, 1);
+    ASSERT_EQ(gapless_record_stream(allocator, block, work_->stream(2)), GAPLESS_OK);
+    work_->read_from(2, 1, reinterpret_cast<std::uint64_t>(block), 6 * kMiB);
+    free(block);
   }
   void close() {
-    for (void* const block : blocks_) free(block);
-    blocks_.clear();
+    free(kept_);
     TearDown();
     allocator = nullptr;
+    work_.reset();
+  }
+  void* used(std::uint64_t bytes, std::int32_t stream) {
+    void* const block = allocate(bytes, work_->stream(stream));
+    work_->write(stream, reinterpret_cast<std::uint64_t>(block), bytes);
+    return block;
+  }
+  void expect_nothing_lost() {
+    std::uint64_t released = 0;
+    EXPECT_EQ(gapless_trim(allocator, 0, {0, 0}, 0, &released), GAPLESS_OK) << gapless_last_error();
+    validate();
+    allocator->engine->for_each_device([](DeviceAllocator& one) {
+      std::uint32_t busy = 0;
+      for (const auto& heap : one.state().heaps) busy += heap->heap.busy_blocks();
+      EXPECT_EQ(busy, 1u) << "a place was lost";
+      EXPECT_TRUE(one.state().pending.empty());
+    });
   }
   static constexpr std::uint64_t kBytes = 41 * kMiB;
-  std::vector<void*> streams_;
-  std::vector<void*> blocks_;
+  std::unique_ptr<testing::DeviceWork> work_;
+  void* kept_ = nullptr;
 };
 
-TEST_F(Crowded, AMissAsksForNoneUnderTheFastLock) {
+TEST_P(Crowded, WhereThereIsNoneLeftNothingHasHappened) {
+  for (std::uint64_t fail_at = 1;; fail_at++) {
+    SCOPED_TRACE(fail_at);
+    open_crowded();
+    const gapless_stats before = stats();
+    void* out = nullptr;
+    gapless_status status = GAPLESS_OK;
+    const Watch seen = watched(fail_at, [&] { status = try_allocate(kBytes, out, work_->stream(GetParam().stream)); });
+    validate();
+    if (status == GAPLESS_OK) {
+      work_->write(GetParam().stream, reinterpret_cast<std::uint64_t>(out), kBytes);
+      free(out);
+    } else {
+      EXPECT_GE(seen.requests, fail_at) << gapless_last_error();
+      EXPECT_EQ(stats().allocated_bytes[GAPLESS_ALL].current, before.allocated_bytes[GAPLESS_ALL].current);
+    }
+    // Whatever was left behind serves every stream.
+    for (const std::int32_t stream : {3, 2, 1}) free(used(kBytes, stream));
+    expect_nothing_lost();
+    close();
+    if (HasFailure() || seen.requests < fail_at) return;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Scenes, Crowded,
+                         ::testing::Values(Scene{.name = "plain"}, Scene{.name = "listened", .listened = true},
+                                           Scene{.name = "lent", .lending = true},
+                                           Scene{.name = "lent_and_listened", .listened = true, .lending = true},
+                                           Scene{.name = "pending", .pending = true},
+                                           Scene{.name = "pending_and_listened", .listened = true, .pending = true},
+                                           Scene{.name = "first_of_a_stream", .stream = 3},
+                                           Scene{.name = "first_of_a_stream_lent", .lending = true, .stream = 3},
+                                           Scene{.name = "shared", .sharing = true},
+                                           Scene{.name = "first_of_a_stream_shared", .sharing = true, .stream = 3},
+                                           Scene{.name = "background", .background = true}),
+                         [](const auto& scene) { return std::string(scene.param.name); });
+
+class CrowdedMiss : public Crowded {};
+
+TEST_P(CrowdedMiss, AsksForNoneUnderTheFastLock) {
   open_crowded();
   for (int i = 0; i < 20; i++) {
     void* out = nullptr;
-    const Watch seen = watched(0, [&] { static_cast<void>(try_allocate(kBytes, out, streams_[i % 2 == 0])); });
+    const Watch seen = watched(0, [&] { static_cast<void>(try_allocate(kBytes, out, work_->stream(1 + i % 2))); });
     ASSERT_NE(out, nullptr);
     EXPECT_EQ(seen.under_the_lock, 0u) << "of " << seen.requests << " requests, miss " << i;
     free(out);
@@ -130,39 +208,9 @@ TEST_F(Crowded, AMissAsksForNoneUnderTheFastLock) {
   close();
 }
 
-TEST_F(Crowded, WhereThereIsNoneLeftNothingHasHappened) {
-  for (std::uint64_t fail_at = 1;; fail_at++) {
-    open_crowded();
-    const gapless_stats before = stats();
-    void* out = nullptr;
-    gapless_status status = GAPLESS_OK;
-    const Watch seen = watched(fail_at, [&] { status = try_allocate(kBytes, out, streams_[0]); });
-    const bool refused = seen.requests >= fail_at;
-    SCOPED_TRACE(fail_at);
-    validate();
-    if (status == GAPLESS_OK) {
-      free(out);
-    } else {
-      EXPECT_TRUE(refused) << gapless_last_error();
-      EXPECT_EQ(stats().allocated_bytes[GAPLESS_ALL].current, before.allocated_bytes[GAPLESS_ALL].current);
-    }
-    free(allocate(kBytes, streams_[0]));
-    for (void* const block : blocks_) free(block);
-    blocks_.clear();
-    std::uint64_t released = 0;
-    EXPECT_EQ(gapless_trim(allocator, 0, {0, 0}, 0, &released), GAPLESS_OK);
-    validate();
-    EXPECT_EQ(reserved(), 0u);
-    allocator->engine->for_each_device([](DeviceAllocator& one) {
-      for (const auto& heap : one.state().heaps) EXPECT_TRUE(heap->heap.empty()) << "a place was lost";
-    });
-    close();
-    if (!refused) {
-      EXPECT_GT(fail_at, 5u);
-      break;
-    }
-  }
-}
+INSTANTIATE_TEST_SUITE_P(Scenes, CrowdedMiss,
+                         ::testing::Values(Scene{.name = "plain"}, Scene{.name = "listened", .listened = true}),
+                         [](const auto& scene) { return std::string(scene.param.name); });
 
 }  // namespace
 }  // namespace gapless::engine
