@@ -164,7 +164,7 @@ Status DeviceAllocator::deallocate_attended(BackedHeap& heap, heap::BlockId id) 
   block.state = heap::BlockState::pending;
   const bool lent = (block.flags & heap::kLent) != 0;
   s.counters.on_pending(heap.size_class(), block.size, 1);
-  std::vector<Use> uses = take_uses(s, id);
+  Uses uses = take_uses(s, id);
   s.fast.unlock();
   begin_pending(s, heap, id, std::move(uses), lent);
   deliver(s);

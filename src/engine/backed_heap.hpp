@@ -42,7 +42,8 @@ struct BackedHeap : vmm::RegionOwner {
   std::vector<Part> parts;
 
   heap::SizeClass size_class() const { return heap.size_class(); }
-  // Do granules go to and fro between it and others of its class? Not those of a pool, nor what a source gave.
+  // Do granules and blocks go to and fro between it and others of its class? Not those of a pool, nor what a source
+  // gave; and nobody may have a block of a spare one.
   bool trades() const { return pool == nullptr && space != vmm::kNoSpace && !spare; }
   std::uint64_t address_of(heap::BlockId id) const { return slots.address_of(heap.pool()[id].offset); }
 };

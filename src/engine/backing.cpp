@@ -140,10 +140,13 @@ bool Backing::wait_for_conflicts() {
                      [&](const Edge& edge) { return state_.order.host_wait(*edge.stream, edge.stamp); });
 }
 
-void Backing::undo() {
+void Backing::undo(const BackedHeap& heap) {
   {
     const std::lock_guard guard(state_.fast);
-    transaction_.undo();
+    const std::size_t loose = transaction_.undo();
+    if (heap.size_class() == heap::SizeClass::small)
+      state_.counters.on_reserved_moved(heap::SizeClass::small, heap::SizeClass::large,
+                                        static_cast<std::int64_t>(loose * state_.granule));
   }
   transaction_.for_each_created([&](HandleId id) {
     if (state_.ledger[id].mappings > 0 || state_.ops.release(state_.ledger[id].handle) != Result::ok) {
@@ -250,14 +253,15 @@ Backed Backing::attempt(BackedHeap& heap, Units offset, Units size, bool only_co
   // However it ends early, by an exception too: nothing has happened then.
   struct Unfinished {
     Backing& backing;
+    const BackedHeap& heap;
     const RungBytes rungs = backing.rungs;
     bool committed = false;
     ~Unfinished() noexcept(false) {
       if (committed) return;
-      backing.undo();
+      backing.undo(heap);
       backing.rungs = rungs;
     }
-  } unfinished{*this};
+  } unfinished{*this, heap};
   plan_slots(heap, offset, size, only_complete);
   const bool misses = transaction_.missing() > 0;
   if (const Backed supplied = supply(heap, offset, size, only_complete); supplied != Backed::yes) return supplied;

@@ -71,7 +71,7 @@ class Backing {
   static void add_edge(std::vector<Edge>& edges, stream::StreamState& stream, std::uint32_t stamp);
   bool connect();
   bool wait_for_conflicts();
-  void undo();
+  void undo(const BackedHeap& heap);
   void commit(BackedHeap& heap, Units offset, bool missed);
   void collect_segments(const BackedHeap& heap);
   void note_segments(const BackedHeap& heap);

@@ -64,9 +64,9 @@ struct Use {
 
 // A freed block whose memory other streams may still use.
 struct PendingFree {
-  std::uint64_t id;
-  BackedHeap* heap;
-  heap::BlockId block;
+  std::uint64_t id = 0;
+  BackedHeap* heap = nullptr;
+  heap::BlockId block = heap::kNoBlock;
   std::vector<driver::Event> events;  // all must be complete
   std::vector<Use> deferred;          // captured when it was freed: to be recorded when that has ended
   bool needs_device = false;          // a stream was gone: only a synchronisation of the device tells
@@ -126,7 +126,9 @@ struct DeviceState {
   std::vector<StreamHome*> home_table;
   heap::BlockPool blocks;
   Counters counters;
-  std::list<PendingFree> pending;  // moved from list to list without asking the host for memory
+  // Moved from list to list without asking the host for memory: a free must not fail.
+  std::list<PendingFree> pending;
+  std::list<PendingFree> pending_room;  // one for each block that has uses
   std::uint64_t pending_ids = 0;
 
   bool polling = false;                // one thread asks the driver about pending frees

@@ -54,15 +54,16 @@ Status forget_stream(DeviceState& state, driver::Stream handle) {
     home = find_home(state, handle);
   }
   if (home == nullptr) return Status::ok;
+  const auto at =
+      std::find_if(state.homes.begin(), state.homes.end(), [&](const auto& other) { return other.get() == home; });
+  std::vector<StreamHome*> table = table_of_homes(state, home);
   if (!state.order.finish(*home->stream)) return base::fail(Status::driver, "no event can be recorded on the stream");
   for (BackedHeap* const heap : {home->heaps[0], home->heaps[1], home->aside})
     if (heap != nullptr) heap->orphan = true;
   state.any_orphans = true;
-  const auto at =
-      std::find_if(state.homes.begin(), state.homes.end(), [&](const auto& other) { return other.get() == home; });
   const std::unique_ptr<StreamHome> ended = std::move(*at);
   state.homes.erase(at);
-  index_homes(state);
+  use_table(state, table);
   reap_orphans(state);
   return Status::ok;
 }

@@ -78,6 +78,7 @@ BackedHeap* take_spare(DeviceState& state, stream::StreamState& stream, heap::Si
   auto& spare = state.spare[static_cast<std::size_t>(size_class)];
   for (std::size_t i = spare.size(); i-- > 0;) {
     BackedHeap* const heap = spare[i];
+    GAPLESS_CHECK(1, "E2", heap->heap.empty());
     if (!adopt(state, *heap, stream)) continue;
     spare.erase(spare.begin() + static_cast<std::ptrdiff_t>(i));
     heap->spare = false;
@@ -155,15 +156,21 @@ StreamHome& home_of(DeviceState& state, driver::Stream handle) {
   fresh->stream = state.streams.back().get();
   fresh->shares = state.sharing;
   state.homes.push_back(std::move(fresh));
-  index_homes(state);
+  std::vector<StreamHome*> table = table_of_homes(state, nullptr);
+  use_table(state, table);
   return *state.homes.back();
 }
 
-void index_homes(DeviceState& state) {
+std::vector<StreamHome*> table_of_homes(const DeviceState& state, const StreamHome* without) {
   std::size_t size = 16;
   while (size < state.homes.size() * 3) size *= 2;
   std::vector<StreamHome*> table(size, nullptr);
-  for (const auto& home : state.homes) insert(table, home.get());
+  for (const auto& home : state.homes)
+    if (home.get() != without) insert(table, home.get());
+  return table;
+}
+
+void use_table(DeviceState& state, std::vector<StreamHome*>& table) {
   const std::lock_guard guard(state.fast);
   state.home_table.swap(table);
   state.last_home = &state.no_home;

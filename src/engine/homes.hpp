@@ -32,8 +32,9 @@ void retire_heap(DeviceState& state, BackedHeap& heap);
 // stream freed last needs no wait (docs/adr/0010). Whenever a heap begins or ends to be used. Under map and fast lock.
 void choose_places(DeviceState& state);
 
-// Rebuilds the table by handle from `homes`. Under the map lock.
-void index_homes(DeviceState& state);
+// The table by handle of all `homes` but one, and its taking the place of the present one. Under the map lock.
+std::vector<StreamHome*> table_of_homes(const DeviceState& state, const StreamHome* without);
+void use_table(DeviceState& state, std::vector<StreamHome*>& table);
 
 // Orphaned heaps that have become empty wait for new owners; finished streams without heaps are let go. Under the map
 // lock.

@@ -106,10 +106,12 @@ std::uint64_t Ladder::largest_obtainable(driver::Stream stream, const PrivatePoo
   }
   const std::uint64_t granules = obtainable_granules(state_, false);
   const std::lock_guard guard(state_.fast);
-  std::uint64_t most = heaps[1] != nullptr ? largest_place(heaps[1]->heap, granules) : granules * state_.granule;
-  if (heaps[0] != nullptr)
-    most = std::max(most, std::min(largest_place(heaps[0]->heap, granules), heap::kLargestSmall.bytes()));
-  return most;
+  const auto most_in = [&](const BackedHeap* heap) {
+    return heap != nullptr ? largest_place(heap->heap, granules) : granules * state_.granule;
+  };
+  // What is small does not go to the heap for large blocks, whatever room there is.
+  const std::uint64_t large = most_in(heaps[1]);
+  return large > heap::kLargestSmall.bytes() ? large : std::min(most_in(heaps[0]), heap::kLargestSmall.bytes());
 }
 
 }  // namespace gapless::engine

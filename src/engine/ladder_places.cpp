@@ -90,8 +90,8 @@ Ladder::Step Ladder::lend(const Request& request, StreamHome& home, BackedHeap& 
     Units best(~0u);
     heap::BlockId found = heap::kNoBlock;
     for (const auto& other : state_.heaps) {
-      if (other->size_class() != heap.size_class() || other->pool != nullptr || other->stream == home.stream ||
-          other->space == vmm::kNoSpace || other->group != nullptr)
+      if (other->size_class() != heap.size_class() || !other->trades() || other->stream == home.stream ||
+          other->group != nullptr)
         continue;
       const heap::BlockId free_block = other->heap.peek(request.size);
       if (free_block == heap::kNoBlock) continue;

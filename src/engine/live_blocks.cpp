@@ -16,8 +16,10 @@ Status DeviceAllocator::record_stream(const vmm::Region& region, std::uint64_t a
   const heap::BlockId id = heap->heap.find_start(offset);
   if (id == heap::kNoBlock || state_.blocks[id].state != heap::BlockState::live) return unknown_pointer(address);
   const stream::StreamKey key = stream::key_of(stream);
-  // The heap's own stream orders reuse by itself, also for a block that was lent away.
-  if (!(key == stream_of(*heap, id).key())) add_use(state_, id, key);
+  // The heap's own stream orders reuse by itself, also for a block that was lent away. One that was forgotten is not
+  // the one that has its handle now.
+  const stream::StreamState& own = stream_of(*heap, id);
+  if (own.finished() || !(key == own.key())) add_use(state_, id, key);
   return Status::ok;
 }
 

@@ -91,7 +91,9 @@ void add_use(DeviceState& state, heap::BlockId id, const stream::StreamKey& stre
   heap::Block& block = state.blocks[id];
   heap::BlockNote& note = state.blocks.note(id);
   const bool first = (block.flags & heap::kUsed) == 0;
+  std::list<PendingFree> room;
   if (first) {
+    room.emplace_back();
     if (state.unused_uses.empty()) {
       state.uses.emplace_back();
       state.unused_uses.reserve(state.uses.capacity());  // take_uses() gives back any of them
@@ -106,30 +108,32 @@ void add_use(DeviceState& state, heap::BlockId id, const stream::StreamKey& stre
   if (!known) uses.push_back(Use{stream, nullptr});
   if (!first) return;
   // Only now: the host may have had no memory for it.
+  state.pending_room.splice(state.pending_room.end(), room);
   state.unused_uses.pop_back();
   block.flags |= heap::kUsed;
 }
 
-std::vector<Use> take_uses(DeviceState& state, heap::BlockId id) {
+Uses take_uses(DeviceState& state, heap::BlockId id) {
   heap::Block& block = state.blocks[id];
-  std::vector<Use> uses;
+  Uses uses;
   if ((block.flags & heap::kUsed) == 0) return uses;
   const std::uint32_t index = state.blocks.note(id).uses;
-  uses.swap(state.uses[index]);
+  uses.list.swap(state.uses[index]);
+  uses.room.splice(uses.room.end(), state.pending_room, state.pending_room.begin());
   state.unused_uses.push_back(index);
   block.flags = static_cast<std::uint8_t>(block.flags & ~heap::kUsed);
   return uses;
 }
 
-void begin_pending(DeviceState& state, BackedHeap& heap, heap::BlockId block, std::vector<Use> uses, bool lent) {
-  std::list<PendingFree> fresh;
-  fresh.push_back(PendingFree{0, &heap, block, {}, {}, false});
-  PendingFree& pending = fresh.front();
+void begin_pending(DeviceState& state, BackedHeap& heap, heap::BlockId block, Uses uses, bool lent) {
+  PendingFree& pending = uses.room.front();
+  pending.heap = &heap;
+  pending.block = block;
   const RelaxedCapture relaxed(state.ops);
-  for (const Use& use : uses) record(state, pending, use);
+  for (const Use& use : uses.list) record(state, pending, use);
   // The borrower's work is the only foreign one: the owner of the heap waits for it, and the block is free in its
   // order.
-  if (lent && uses.size() == 1 && order(state, heap, pending)) {
+  if (lent && uses.list.size() == 1 && order(state, heap, pending)) {
     {
       const std::lock_guard guard(state.fast);
       state.counters.wait_edges++;
@@ -140,7 +144,7 @@ void begin_pending(DeviceState& state, BackedHeap& heap, heap::BlockId block, st
   }
   const std::lock_guard guard(state.fast);
   pending.id = ++state.pending_ids;
-  state.pending.splice(state.pending.end(), fresh);
+  state.pending.splice(state.pending.end(), uses.room);
   state.raise(kPendingFrees);
 }
 

@@ -7,9 +7,15 @@
 
 namespace gapless::engine {
 
-// A block with kRecorded or kLent has just been freed: it is pending in `heap`. Records the events, then either hands
+// What a block's other users left, and the room for its place among the pending.
+struct Uses {
+  std::vector<Use> list;
+  std::list<PendingFree> room;
+};
+
+// A block with kUsed has just been freed: it is pending in `heap`. Records the events, then either hands
 // it back at once (a lent block, ordered by a wait) or queues it. No lock held.
-void begin_pending(DeviceState& state, BackedHeap& heap, heap::BlockId block, std::vector<Use> uses, bool lent);
+void begin_pending(DeviceState& state, BackedHeap& heap, heap::BlockId block, Uses uses, bool lent);
 
 // Frees what is known to be over, from the front. Any thread, no lock held; one at a time.
 void poll_pending(DeviceState& state);
@@ -17,7 +23,7 @@ void poll_pending(DeviceState& state);
 // Notes that `stream` uses the block. Under the fast lock.
 void add_use(DeviceState& state, heap::BlockId block, const stream::StreamKey& stream);
 // The streams noted, which are forgotten. Under the fast lock.
-std::vector<Use> take_uses(DeviceState& state, heap::BlockId block);
+Uses take_uses(DeviceState& state, heap::BlockId block);
 
 enum class Settle {
   order,  // by wait edges on the heaps' streams; never waits

@@ -122,7 +122,10 @@ Status trim(DeviceState& state, PrivatePools& pools, PrivatePool* pool, std::uin
   const Status waited = wait_for_everything(state);
   reap_orphans(state);
   reap_exports(state);
+  // With its last block a pool without uses goes; what it had is spare then.
+  const gapless_pool_id id = pool != nullptr ? pool->id : gapless_pool_id{};
   pools.reap();
+  const bool gone = pool != nullptr && (pool = pools.find(id)) == nullptr;
   if (pool != nullptr && pool->has_source) {
     released = release_empty_segments(state, *pool);
     return Status::ok;
@@ -135,7 +138,8 @@ Status trim(DeviceState& state, PrivatePools& pools, PrivatePool* pool, std::uin
   const std::uint64_t surplus = physical > keep ? (physical - keep + state.granule - 1) / state.granule : 0;
   std::size_t wanted = surplus > state.ledger.loose() ? static_cast<std::size_t>(surplus - state.ledger.loose()) : 0;
   for (const auto& heap : state.heaps)
-    if (heap->space != vmm::kNoSpace && heap->pool == pool && wanted > 0) wanted -= idle_to_loose(state, *heap, wanted);
+    if (heap->space != vmm::kNoSpace && heap->pool == pool && (heap->spare || !gone) && wanted > 0)
+      wanted -= idle_to_loose(state, *heap, wanted);
   const Status unmapped = unmap_loose(state);
   const Status given = release_loose(state, released);
   if (unmapped != Status::ok) return unmapped;

@@ -65,6 +65,7 @@ bool StreamOrder::close(StreamState& stream, std::uint32_t stamp) {
       stream.closed_.pop_back();
     }
   }
+  if (stream.closed_.size() == stream.closed_.capacity()) stream.closed_.reserve(2 * stream.closed_.size() + 8);
   if (event == nullptr && events_.take(event) != Result::ok) return false;
   std::uint32_t epoch;
   {

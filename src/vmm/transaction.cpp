@@ -147,19 +147,27 @@ void Transaction::commit() {
   }
 }
 
-void Transaction::give_back(const Supply& supply) {
+// False: it was active and is loose.
+bool Transaction::give_back(const Supply& supply) {
   if (supply.from == From::idle) {
-    ledger_.activate(supply.id, supply.space, supply.slot);
-    ledger_.space(supply.space).set_ok(supply.slot, true);
-  } else {
-    ledger_.list(supply.id);
+    SlotTable& table = ledger_.space(supply.space);
+    if (table.mapped(supply.slot) == supply.id && !table.no_access(supply.slot)) {
+      ledger_.activate(supply.id, supply.space, supply.slot);
+      table.set_ok(supply.slot, true);
+      return true;
+    }
   }
+  ledger_.list(supply.id);
+  return supply.from != From::idle;
 }
 
-void Transaction::undo() {
-  for (const Home& home : reactivated_) give_back(home.supply);
+std::size_t Transaction::undo() {
+  std::size_t loose = 0;
+  for (const Home& home : reactivated_)
+    if (!give_back(home.supply)) loose++;
   for (const Supply& supply : supplied_)
-    if (supply.from != From::created) give_back(supply);
+    if (supply.from != From::created && !give_back(supply)) loose++;
+  return loose;
 }
 
 std::size_t Transaction::count(From from) const {

@@ -6,8 +6,9 @@
 //   work    under the map lock alone: unmap, map, set access. Any call may fail.
 //   commit  under map and fast lock: the range is backed.
 //   undo    under map and fast lock: every handle is back where it was. That is bookkeeping only, since the mapping
-//           that a taken handle left is still in place. A mapping made here that the driver refuses to take away stays
-//           as a dormant one without access; nothing else remembers the attempt.
+//           that a taken handle left is still in place; where that one was a conflict itself and is gone, the handle is
+//           loose. A mapping made here that the driver refuses to take away stays as a dormant one without access;
+//           nothing else remembers the attempt.
 //
 // Only begin() asks the host for memory: under the fast lock none may be asked for, and what has begun cannot run out
 // of it half-way.
@@ -61,8 +62,8 @@ class Transaction {
   // ---- end
   void commit();
   // The handles that take_created() gave are left to the caller (for_each_created), who releases those that are mapped
-  // nowhere.
-  void undo();
+  // nowhere. Returns how many handles that were active in `space` are loose now.
+  std::size_t undo();
   template <typename Visit>
   void for_each_created(Visit visit) const {
     for (const Supply& supply : supplied_)
@@ -103,7 +104,7 @@ class Transaction {
   };
   std::size_t count(From from) const;
   Supply take(HandleId id, std::uint32_t stamp);
-  void give_back(const Supply& supply);
+  bool give_back(const Supply& supply);
   driver::Result unmap_run(std::uint32_t first, std::uint32_t count);
   void take_back_mappings();
 

@@ -20,10 +20,10 @@ class HostMemory : public EngineTest {
  protected:
   // Of what is done in `work`, on this thread.
   template <typename Work>
-  Watch watched(std::uint64_t fail_at, Work work) {
+  Watch watched(std::uint64_t fail_at, Work work, bool and_all_later = false) {
     base::FastLock* fast = nullptr;
     allocator->engine->for_each_device([&](DeviceAllocator& one) { fast = &one.state().fast; });
-    watch = Watch{fast, fail_at};
+    watch = Watch{fast, fail_at, and_all_later};
     work();
     return std::exchange(watch, Watch{});
   }
@@ -94,7 +94,8 @@ TEST_F(HostMemory, AHitThatIsListenedToAsksForNone) {
 struct Scene {
   const char* name;
   bool listened = false, lending = false, sharing = false, background = false;
-  bool pending = false;  // a freed block waits for a stream that it was recorded on
+  bool pending = false;   // a freed block waits for a stream that it was recorded on
+  bool for_good = false;  // once refused, all later requests are
   std::int32_t stream = 1;
 
   friend void PrintTo(const Scene& scene, std::ostream* out) { *out << scene.name; }
@@ -140,7 +141,9 @@ class Crowded : public HostMemory, public ::testing::WithParamInterface<Scene> {
     work_->write(stream, reinterpret_cast<std::uint64_t>(block), bytes);
     return block;
   }
-  void expect_nothing_lost() {
+  // Whatever was left behind serves every stream.
+  void serve_all_streams() {
+    for (const std::int32_t stream : {3, 2, 1}) free(used(kBytes, stream));
     std::uint64_t released = 0;
     EXPECT_EQ(gapless_trim(allocator, 0, {0, 0}, 0, &released), GAPLESS_OK) << gapless_last_error();
     validate();
@@ -163,7 +166,8 @@ TEST_P(Crowded, WhereThereIsNoneLeftNothingHasHappened) {
     const gapless_stats before = stats();
     void* out = nullptr;
     gapless_status status = GAPLESS_OK;
-    const Watch seen = watched(fail_at, [&] { status = try_allocate(kBytes, out, work_->stream(GetParam().stream)); });
+    const auto miss = [&] { status = try_allocate(kBytes, out, work_->stream(GetParam().stream)); };
+    const Watch seen = watched(fail_at, miss, GetParam().for_good);
     validate();
     if (status == GAPLESS_OK) {
       work_->write(GetParam().stream, reinterpret_cast<std::uint64_t>(out), kBytes);
@@ -172,9 +176,40 @@ TEST_P(Crowded, WhereThereIsNoneLeftNothingHasHappened) {
       EXPECT_GE(seen.requests, fail_at) << gapless_last_error();
       EXPECT_EQ(stats().allocated_bytes[GAPLESS_ALL].current, before.allocated_bytes[GAPLESS_ALL].current);
     }
-    // Whatever was left behind serves every stream.
-    for (const std::int32_t stream : {3, 2, 1}) free(used(kBytes, stream));
-    expect_nothing_lost();
+    serve_all_streams();
+    close();
+    if (HasFailure() || seen.requests < fail_at) return;
+  }
+}
+
+TEST_P(Crowded, AFreeIsDoneAllTheSame) {
+  for (std::uint64_t fail_at = 1;; fail_at++) {
+    SCOPED_TRACE(fail_at);
+    open_crowded();
+    void* const block = used(4 * kMiB, 1);
+    ASSERT_EQ(gapless_record_stream(allocator, block, work_->stream(2)), GAPLESS_OK);
+    work_->read_from(2, 1, reinterpret_cast<std::uint64_t>(block), 4 * kMiB);
+    gapless_status status = GAPLESS_OK;
+    const Watch seen = watched(
+        fail_at, [&] { status = gapless_deallocate(allocator, block); }, GetParam().for_good);
+    EXPECT_EQ(status, GAPLESS_OK) << gapless_last_error();
+    validate();
+    serve_all_streams();
+    close();
+    if (HasFailure() || seen.requests < fail_at) return;
+  }
+}
+
+TEST_P(Crowded, AStreamIsForgottenOrNot) {
+  for (std::uint64_t fail_at = 1;; fail_at++) {
+    SCOPED_TRACE(fail_at);
+    open_crowded();
+    gapless_status status = GAPLESS_OK;
+    const Watch seen = watched(
+        fail_at, [&] { status = gapless_forget_stream(allocator, 0, work_->stream(2)); }, GetParam().for_good);
+    EXPECT_TRUE(status == GAPLESS_OK || seen.requests >= fail_at) << gapless_last_error();
+    validate();
+    serve_all_streams();
     close();
     if (HasFailure() || seen.requests < fail_at) return;
   }
@@ -190,7 +225,10 @@ INSTANTIATE_TEST_SUITE_P(Scenes, Crowded,
                                            Scene{.name = "first_of_a_stream_lent", .lending = true, .stream = 3},
                                            Scene{.name = "shared", .sharing = true},
                                            Scene{.name = "first_of_a_stream_shared", .sharing = true, .stream = 3},
-                                           Scene{.name = "background", .background = true}),
+                                           Scene{.name = "background", .background = true},
+                                           Scene{
+                                               .name = "for_good", .lending = true, .pending = true, .for_good = true},
+                                           Scene{.name = "first_of_a_stream_for_good", .for_good = true, .stream = 3}),
                          [](const auto& scene) { return std::string(scene.param.name); });
 
 class CrowdedMiss : public Crowded {};

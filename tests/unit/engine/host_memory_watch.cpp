@@ -18,7 +18,8 @@ static bool note_request() {
     watch.fast->unlock();
   else
     watch.under_the_lock++;
-  return watch.requests != watch.fail_at;
+  if (watch.fail_at == 0 || watch.requests < watch.fail_at) return true;
+  return watch.requests > watch.fail_at && !watch.and_all_later;
 }
 
 }  // namespace gapless::engine

@@ -12,6 +12,7 @@ namespace gapless::engine {
 struct Watch {
   base::FastLock* fast = nullptr;  // of the device; null: nothing is watched
   std::uint64_t fail_at = 0;       // the how manieth request is refused; 0: none
+  bool and_all_later = false;
   std::uint64_t requests = 0;
   std::uint64_t under_the_lock = 0;
 };

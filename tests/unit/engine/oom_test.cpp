@@ -114,5 +114,20 @@ TEST_F(OomTest, ThereIsNoRecordBeforeTheFirst) {
   EXPECT_EQ(gapless_forecast_step(allocator, 0, 1, &forecast), GAPLESS_ERROR_NOT_FOUND);
 }
 
+// The heap for large blocks has half a granule left: what fits there is small, and goes to the other heap.
+TEST_F(OomTest, TheLargestAvailableCanBeHad) {
+  open(8 * kMiB);
+  std::vector<void*> blocks;
+  for (const std::uint64_t bytes : {2 * kMiB, 2 * kMiB, 2 * kMiB, 3 * kMiB / 2}) blocks.push_back(allocate(bytes));
+  std::size_t largest = 1;
+  ASSERT_EQ(gapless_largest_available(allocator, 0, &largest), GAPLESS_OK);
+  EXPECT_EQ(largest, 0u);
+  free(blocks.back());
+  blocks.pop_back();
+  ASSERT_EQ(gapless_largest_available(allocator, 0, &largest), GAPLESS_OK);
+  blocks.push_back(allocate(largest));
+  for (void* const block : blocks) free(block);
+}
+
 }  // namespace
 }  // namespace gapless::engine

@@ -339,5 +339,48 @@ TEST_F(PoolTest, AnOomOfAPoolSaysWhatThePoolCouldHave) {
   validate();
 }
 
+// Its pool gone, a heap waits empty for an owner: a block lent from it would be the next owner's.
+TEST_F(PoolTest, ASpareHeapLendsNothing) {
+  open(64 * kMiB);
+  void* const other = make_stream();
+  free(allocate(2 * kMiB));
+  const gapless_pool_id pool{0, 5};
+  begin(pool);
+  free(allocate(40 * kMiB, other));
+  end(pool);
+  release(pool);
+  void* const block = allocate(30 * kMiB);
+  EXPECT_EQ(stats().lends, 0);
+  validate();
+  const gapless_pool_id next{0, 6};
+  begin(next);
+  free(allocate(2 * kMiB, other));
+  void* live[4];
+  std::size_t count = 0;
+  EXPECT_EQ(gapless_pool_live_blocks(allocator, 0, next, live, 4, &count), GAPLESS_OK);
+  EXPECT_EQ(count, 0u) << "the default pool's block";
+  end(next);
+  release(next);
+  free(block);
+  validate();
+}
+
+TEST_F(PoolTest, ATrimOfAPoolThatGoesWithItGivesItsMemoryBack) {
+  open(256 * kMiB);
+  const gapless_pool_id pool{0, 5};
+  void* const kept = allocate(6 * kMiB);
+  free(allocate(10 * kMiB));
+  begin(pool);
+  void* const block = allocate(20 * kMiB);
+  end(pool);
+  release(pool);
+  free(block);
+  std::size_t released = 0;
+  EXPECT_EQ(gapless_trim(allocator, 0, pool, 0, &released), GAPLESS_OK) << gapless_last_error();
+  EXPECT_EQ(released, 20 * kMiB) << "and none of the default pool's";
+  free(kept);
+  validate();
+}
+
 }  // namespace
 }  // namespace gapless::engine

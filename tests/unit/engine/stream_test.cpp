@@ -264,5 +264,19 @@ TEST_F(StreamTest, EpochsStartAgainBeforeTheyRunOut) {
   validate();
 }
 
+// A new stream may have the handle of one that is gone.
+TEST_F(StreamTest, ABlockOutlivesItsStreamAndIsUsedByItsNamesake) {
+  config::Options options;
+  options.lending = false;
+  open_lazy(64 * kMiB, options);
+  void* const a = allocate(40 * kMiB, work_->stream(1));
+  ASSERT_EQ(gapless_forget_stream(allocator, 0, work_->stream(1)), GAPLESS_OK);
+  ASSERT_EQ(gapless_record_stream(allocator, a, work_->stream(1)), GAPLESS_OK);
+  work_->write(1, reinterpret_cast<std::uint64_t>(a), 40 * kMiB);
+  free(a);
+  free(used(45 * kMiB, 2));
+  validate();
+}
+
 }  // namespace
 }  // namespace gapless::engine

@@ -57,7 +57,7 @@ TEST_F(TransactionTest, EveryFailureIsUndone) {
       ops_.add({.call = call, .skip = skip});
       Transaction transaction(ledger_, ops_, kGranule);
       ASSERT_EQ(run(transaction), Result::out_of_memory);
-      transaction.undo();
+      EXPECT_EQ(transaction.undo(), 0u);
       expect_as_before();
       EXPECT_EQ(ledger_.dormant_mappings(), 0u);
       EXPECT_EQ(machine_.physical_bytes(0), physical);
@@ -71,7 +71,7 @@ TEST_F(TransactionTest, AMappingThatCannotBeTakenBackIsQuarantined) {
   ops_.add({.call = Call::unmap, .fail = 3});  // the run, then each slot
   Transaction transaction(ledger_, ops_, kGranule);
   ASSERT_EQ(run(transaction), Result::out_of_memory);
-  transaction.undo();
+  EXPECT_EQ(transaction.undo(), 0u);
   ops_.clear();
   expect_as_before();
   EXPECT_TRUE(table_.no_access(10) && table_.no_access(11));
@@ -98,7 +98,7 @@ TEST_F(TransactionTest, CreatedHandlesAreGivenToTheCallerToRelease) {
   transaction.need(20);
   transaction.take_created(create());
   ASSERT_EQ(transaction.map_needed(), Result::out_of_memory);
-  transaction.undo();
+  EXPECT_EQ(transaction.undo(), 0u);
   std::vector<HandleId> created;
   transaction.for_each_created([&](HandleId id) { created.push_back(id); });
   ASSERT_EQ(created.size(), 1u);
