@@ -88,19 +88,26 @@ void Ladder::fill_record(const Request& request, bool capturing, gapless_oom_rec
 }
 
 std::uint64_t Ladder::largest_obtainable(driver::Stream stream, const PrivatePool* pool) {
-  const BackedHeap* heaps[2] = {};
+  const BackedHeap *small = nullptr, *large = nullptr;
+  const BackedHeap* aside = nullptr;  // tried as well, while the stream shares a heap
   {
     const std::lock_guard guard(state_.fast);
-    if (const StreamHome* const home = find_home(state_, stream))
-      for (const heap::SizeClass each : {heap::SizeClass::small, heap::SizeClass::large})
-        heaps[static_cast<std::size_t>(each)] =
-            pool != nullptr ? pool->find(*home->stream, each) : heap_of(state_, *home, each);
+    const StreamHome* const home = find_home(state_, stream);
+    if (home != nullptr && pool != nullptr) {
+      small = pool->find(*home->stream, heap::SizeClass::small);
+      large = pool->find(*home->stream, heap::SizeClass::large);
+    } else if (home != nullptr) {
+      small = home->heaps[static_cast<std::size_t>(heap::SizeClass::small)];
+      large = home->shares ? (home->member != heap::kNoMember ? state_.group.heap() : nullptr)
+                           : home->heaps[static_cast<std::size_t>(heap::SizeClass::large)];
+      aside = home->aside;
+    }
   }
   if (pool != nullptr && pool->has_source) {
     // What a source would give is not known before it is asked: the pool's own free memory is certain.
     const std::lock_guard guard(state_.fast);
     std::uint64_t most = 0;
-    for (const BackedHeap* const heap : heaps)
+    for (const BackedHeap* const heap : {small, large})
       if (heap != nullptr) most = std::max(most, largest_free(heap->heap));
     return most;
   }
@@ -109,9 +116,9 @@ std::uint64_t Ladder::largest_obtainable(driver::Stream stream, const PrivatePoo
   const auto most_in = [&](const BackedHeap* heap) {
     return heap != nullptr ? largest_place(heap->heap, granules) : granules * state_.granule;
   };
+  const std::uint64_t most = std::max(most_in(large), aside != nullptr ? most_in(aside) : 0);
   // What is small does not go to the heap for large blocks, whatever room there is.
-  const std::uint64_t large = most_in(heaps[1]);
-  return large > heap::kLargestSmall.bytes() ? large : std::min(most_in(heaps[0]), heap::kLargestSmall.bytes());
+  return most > heap::kLargestSmall.bytes() ? most : std::min(most_in(small), heap::kLargestSmall.bytes());
 }
 
 }  // namespace gapless::engine

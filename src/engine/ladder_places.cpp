@@ -171,7 +171,8 @@ Ladder::Step Ladder::try_once(const Request& request, StreamHome& home, bool cap
   if (share && enter_group(state_, home, request.size)) {
     unordered_ = false;
     const Step step = try_in(request, home, state_.group.heap(), capturing, out);
-    if (step != Step::no_memory || !unordered_) return step;
+    // Its own heap has places that share a granule with live blocks, where that was used before streams shared one.
+    if (step != Step::no_memory || (!unordered_ && home.aside == nullptr)) return step;
   }
   return try_in(request, home, nullptr, capturing, out);
 }

@@ -20,13 +20,6 @@ void consider_sharing(DeviceState& state);
 // heap), and has a heap of its own from now on. Under the map lock.
 bool enter_group(DeviceState& state, StreamHome& home, Units size);
 
-// The heap that serves the default pool's blocks of that class for the stream, so far as there is one: a shared one
-// where it is a member.
-inline BackedHeap* heap_of(const DeviceState& state, const StreamHome& home, heap::SizeClass size_class) {
-  if (!home.shares || size_class == heap::SizeClass::small) return home.heaps[static_cast<std::size_t>(size_class)];
-  return home.member != heap::kNoMember ? state.group.heap() : home.aside;
-}
-
 // Orders the member's stream after all other members' uses of the active slots under the block. False: not possible
 // now, nothing is known to be ordered. Under the map lock.
 bool order_for_member(DeviceState& state, const BackedHeap& heap, heap::BlockId block, heap::MemberId member);

@@ -338,5 +338,20 @@ TEST(SharingSwitch, WantsTwoBusyWindowsInARow) {
   EXPECT_TRUE(window(0, 0)) << "for good";
 }
 
+// A place of 5 MiB between live blocks that end in the middle of a granule takes two granules more; in the shared heap
+// it takes three.
+TEST_F(SharingTest, TheOwnHeapsPlacesAreTriedBeforeGivingUp) {
+  open_sharing(16 * kMiB, config::Toggle::off);
+  void* const low = allocate(3 * kMiB);
+  void* const middle = allocate(5 * kMiB);
+  void* const high = allocate(8 * kMiB);
+  free(middle);
+  ASSERT_EQ(gapless_set_option(allocator, "stream_sharing", "on"), GAPLESS_OK);
+  std::size_t largest = 0;
+  ASSERT_EQ(gapless_largest_available(allocator, 0, &largest), GAPLESS_OK);
+  EXPECT_EQ(largest, 5 * kMiB);
+  for (void* const block : {low, high, allocate(largest)}) free(block);
+}
+
 }  // namespace
 }  // namespace gapless::engine
