@@ -16,11 +16,16 @@ enum class OpKind : std::uint8_t {
   phase_mark,      // label
   trim,            // bytes = physical bytes to keep
   set_limit,       // bytes = physical bytes allowed from now on
-  destroy_stream,  // stream
+  destroy_stream,  // stream; its number names a new one from then on, which comes after it
+  begin_pool,      // id: what is allocated from now on comes from that private pool
+  end_pool,        // the one begun last, which lives as long as its blocks
+  set_option,      // id: which (kSwitches), bytes: 1 on, 0 off
 };
 
 constexpr std::int32_t kEveryStream = -1;
 constexpr std::uint16_t kNoLabel = 0;
+// Options that programs switch while they run.
+constexpr const char* kSwitches[] = {"lending", "step_aside", "stream_sharing"};
 
 // 24 bytes: a trace of a million and a half events stays in the last-level cache's order of magnitude.
 struct Op {

@@ -41,8 +41,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
   std::vector<std::uint32_t> words((size - kHead) / 4);
   std::memcpy(words.data(), data + kHead, words.size() * 4);
-  const auto ops = testing::decode_program(
-      words, {.streams = 4, .device_bytes = scenario.device.size, .destroy_streams = false, .limits = true});
+  const auto ops = testing::decode_program(words, {.streams = 4, .device_bytes = scenario.device.size, .limits = true});
   const testing::Outcome outcome = testing::run_program(scenario, ops);
   if (outcome.problem) std::fprintf(stderr, "%s\n%s", outcome.problem->c_str(), testing::to_text(ops).c_str());
   FUZZ_REQUIRE(!outcome.problem);

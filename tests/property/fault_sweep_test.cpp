@@ -17,7 +17,7 @@ std::vector<tools::Op> busy_program(std::uint64_t device_bytes) {
   std::mt19937 random(20261121);
   std::vector<std::uint32_t> words(220);
   for (std::uint32_t& word : words) word = static_cast<std::uint32_t>(random());
-  return decode_program(words, {.streams = 3, .device_bytes = device_bytes, .destroy_streams = false, .limits = true});
+  return decode_program(words, {.streams = 3, .device_bytes = device_bytes, .limits = true});
 }
 
 void sweep(driver::FaultDriver::Rule rule, std::uint64_t least_points) {

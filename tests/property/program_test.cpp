@@ -31,8 +31,7 @@ Scenario strict_device(std::uint64_t bytes, Completion completion) {
 
 void expect_no_problem(const Scenario& scenario, const std::vector<std::uint32_t>& words, std::uint32_t streams,
                        bool limits) {
-  const auto ops = decode_program(
-      words, {.streams = streams, .device_bytes = scenario.device.size, .destroy_streams = false, .limits = limits});
+  const auto ops = decode_program(words, {.streams = streams, .device_bytes = scenario.device.size, .limits = limits});
   const Outcome outcome = run_program(scenario, ops);
   if (outcome.problem) RC_FAIL(*outcome.problem + "\n" + to_text(ops));
   RC_CLASSIFY(outcome.ooms > 0, "out of memory");

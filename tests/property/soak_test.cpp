@@ -43,8 +43,7 @@ void soak(std::uint64_t seed, std::size_t length) {
   scenario.device.reserve_host_va = false;
   scenario.validate_every = 5'000;
   const auto ops =
-      decode_program(waves(seed, length),
-                     {.streams = 4, .device_bytes = scenario.device.size, .destroy_streams = false, .limits = true});
+      decode_program(waves(seed, length), {.streams = 4, .device_bytes = scenario.device.size, .limits = true});
   const Outcome outcome = run_program(scenario, ops);
   EXPECT_FALSE(outcome.problem) << "seed " << seed << ": " << *outcome.problem;
   EXPECT_GT(outcome.ooms, 0u);

@@ -65,4 +65,13 @@ void DeviceWork::synchronize(std::int32_t stream) {
   }
 }
 
+void DeviceWork::replace(std::int32_t stream) {
+  driver::Stream& place = streams_[static_cast<std::size_t>(stream)];
+  const driver::Stream gone = place;
+  require(machine_.stream_create(kDevice, {.non_blocking = true}, place), "stream_create");
+  require(machine_.event_record(kDevice, event_, gone), "event_record");
+  require(machine_.stream_wait_event(kDevice, place, event_), "stream_wait_event");
+  require(machine_.stream_destroy(kDevice, gone), "stream_destroy");
+}
+
 }  // namespace gapless::testing

@@ -25,6 +25,8 @@ class DeviceWork {
   void read_from(std::int32_t stream, std::int32_t owner, std::uint64_t address, std::uint64_t bytes);
   void unrelated(std::int32_t stream, std::uint32_t operations);
   void synchronize(std::int32_t stream);  // -1: the device
+  // The stream is destroyed, not waited for; another takes its place, whose work comes after.
+  void replace(std::int32_t stream);
 
  private:
   void submit(std::int32_t stream, const char* name, std::uint64_t address, std::uint64_t bytes, bool write);

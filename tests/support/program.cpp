@@ -2,6 +2,7 @@
 #include "support/program.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <sstream>
 #include <stdexcept>
 
@@ -97,12 +98,20 @@ class Decoder {
   }
 
   void rare(Bits& bits, std::int32_t stream) {
-    const std::uint32_t which = bits.take(2);
+    const std::uint32_t which = bits.take(3);
     const std::uint64_t part = limits_.device_bytes / 16 * bits.take(5);  // up to about twice the device
     if (which == 0 && limits_.limits) add({.kind = OpKind::trim, .bytes = bits.take(1) == 0 ? 0 : part});
     if (which == 1 && limits_.limits) add({.kind = OpKind::set_limit, .bytes = part});
-    if (which == 2 && limits_.destroy_streams) add({.kind = OpKind::destroy_stream, .stream = stream});
-    if (which == 3) add({.kind = OpKind::phase_mark});
+    if (which == 2) add({.kind = OpKind::phase_mark});
+    if (!limits_.changes) return;
+    const std::uint32_t choice = bits.take(2);
+    if (which == 3) add({.kind = OpKind::destroy_stream, .stream = stream});
+    if (which == 4) add({.kind = OpKind::begin_pool, .id = choice});
+    if (which == 5 || which == 6) add({.kind = OpKind::end_pool});
+    if (which == 7)
+      add({.kind = OpKind::set_option,
+           .id = choice % static_cast<std::uint32_t>(std::size(tools::kSwitches)),
+           .bytes = bits.take(1)});
   }
 
   Limits limits_;
@@ -150,7 +159,16 @@ std::string to_text(std::span<const tools::Op> ops) {
         text += "# limit " + bytes;
         break;
       case OpKind::destroy_stream:
-        text += "# destroy stream " + stream;
+        text += "# destroy " + stream;
+        break;
+      case OpKind::begin_pool:
+        text += "# pool " + id;
+        break;
+      case OpKind::end_pool:
+        text += "# end";
+        break;
+      case OpKind::set_option:
+        text += "# option " + id + ' ' + bytes;
         break;
     }
     text += '\n';
@@ -188,6 +206,17 @@ std::vector<tools::Op> from_text(std::string_view text) {
     } else if (kind == "trim" || kind == "limit") {
       op.kind = kind == "trim" ? OpKind::trim : OpKind::set_limit;
       ok = static_cast<bool>(words >> op.bytes);
+    } else if (kind == "destroy") {
+      op.kind = OpKind::destroy_stream;
+      ok = static_cast<bool>(words >> op.stream);
+    } else if (kind == "pool") {
+      op.kind = OpKind::begin_pool;
+      ok = static_cast<bool>(words >> op.id);
+    } else if (kind == "end") {
+      op.kind = OpKind::end_pool;
+    } else if (kind == "option") {
+      op.kind = OpKind::set_option;
+      ok = words >> op.id >> op.bytes && op.id < std::size(tools::kSwitches);
     } else {
       ok = false;
     }

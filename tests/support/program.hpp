@@ -16,8 +16,8 @@ namespace gapless::testing {
 struct Limits {
   std::uint32_t streams = 4;
   std::uint64_t device_bytes = std::uint64_t{128} << 20;  // sizes reach a little beyond
-  bool destroy_streams = true;
-  bool limits = true;  // set_limit and trim
+  bool limits = true;                                     // set_limit and trim
+  bool changes = true;  // streams come and go, private pools too, options are switched
 };
 
 // `free` and `record_stream` name a slot that lives; a slot is reused after its free. Ends with every block freed.

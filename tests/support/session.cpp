@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <set>
+#include <string_view>
 
 #include "config/load.hpp"
 #include "driver/sim/sim_driver.hpp"
@@ -73,7 +75,13 @@ class Session {
       case OpKind::set_limit:
         return set_limit(op.bytes);
       case OpKind::destroy_stream:
-        return;  // a program that destroys streams needs a test of its own
+        return destroy_stream(op.stream);
+      case OpKind::begin_pool:
+        return begin_pool({0, op.id + 1});
+      case OpKind::end_pool:
+        return end_pool();
+      case OpKind::set_option:
+        return accept(gapless_set_option(allocator_, tools::kSwitches[op.id], value_of(op)), false, "set_option");
     }
   }
 
@@ -113,6 +121,7 @@ class Session {
   }
 
   void finish() {
+    while (!open_pools_.empty()) end_pool();
     outcome_.memory_calls = faults_.memory_calls();
     outcome_.injected = faults_.injected();
     faults_.clear();
@@ -226,6 +235,36 @@ class Session {
     if (status == GAPLESS_OK) work_.read_from(op.stream, owner_.at(op.id), block->address, block->rounded);
   }
 
+  void destroy_stream(std::int32_t stream) {
+    if (stream == 0) return;  // the default stream is always there
+    const gapless_status status = gapless_forget_stream(allocator_, kDevice, work_.stream(stream));
+    accept(status, false, "forget_stream");
+    if (status == GAPLESS_OK) work_.replace(stream);
+  }
+
+  void begin_pool(gapless_pool_id pool) {
+    const auto everything = [](void*, gapless_stream) -> std::int32_t { return 1; };
+    const gapless_status status = gapless_pool_begin(allocator_, kDevice, pool, everything, nullptr, nullptr);
+    accept(status, false, "pool_begin");
+    if (status != GAPLESS_OK) return;
+    open_pools_.push_back(pool);
+    pools_.insert(pool.low);
+  }
+
+  void end_pool() {
+    if (open_pools_.empty()) return;
+    const gapless_pool_id pool = open_pools_.back();
+    open_pools_.pop_back();
+    accept(gapless_pool_end(allocator_, kDevice, pool), false, "pool_end");
+    accept(gapless_pool_release(allocator_, kDevice, pool), false, "pool_release");
+  }
+
+  // stream_sharing has three values, the others two.
+  static const char* value_of(const Op& op) {
+    if (std::string_view(tools::kSwitches[op.id]) == "stream_sharing") return op.bytes != 0 ? "on" : "off";
+    return op.bytes != 0 ? "true" : "false";
+  }
+
   void set_limit(std::uint64_t bytes) {
     const gapless_status status = gapless_set_limit(allocator_, kDevice, bytes);
     accept(status, false, "set_limit");
@@ -237,9 +276,19 @@ class Session {
     std::size_t released = 0;
     const gapless_status status = gapless_trim(allocator_, kDevice, kDefaultPool, keep, &released);
     accept(status, false, "trim");
+    bool all = status == GAPLESS_OK;
+    // Those whose last block is gone are gone too.
+    for (const std::uint64_t pool : pools_) {
+      std::size_t more = 0;
+      const gapless_status its = gapless_trim(allocator_, kDevice, {0, pool}, keep, &more);
+      if (its == GAPLESS_ERROR_NOT_FOUND) continue;
+      accept(its, false, "trim of a pool");
+      all = all && its == GAPLESS_OK;
+      released += more;
+    }
     const std::uint64_t after = machine_.physical_bytes(kDevice);
     require(after <= before, "a trim made physical memory");
-    if (status != GAPLESS_OK) return;
+    if (!all) return;
     require(before - after == released, expected("trim: released", released, before - after));
     const std::uint64_t most = std::max(keep, model_.live_granules() * model_.granule());
     require(after <= std::max(most, std::uint64_t{0}), expected("physical bytes after a trim", after, most));
@@ -304,6 +353,8 @@ class Session {
   Model model_;
   gapless_allocator* allocator_ = nullptr;
   std::map<std::uint32_t, std::int32_t> owner_;
+  std::vector<gapless_pool_id> open_pools_;  // scopes, the innermost last
+  std::set<std::uint64_t> pools_;            // that ever were
   std::uint64_t limit_ = ~std::uint64_t{0};
   Outcome outcome_;
 };

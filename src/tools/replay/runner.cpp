@@ -38,6 +38,10 @@ char letter_of(OpKind kind) {
       return 'l';
     case OpKind::destroy_stream:
       return 'd';
+    case OpKind::begin_pool:
+    case OpKind::end_pool:
+    case OpKind::set_option:
+      break;  // no trace has them
   }
   return '?';
 }
