@@ -30,11 +30,16 @@ class Stats(ctypes.Structure):
     ]
 
 
+def last_error(core: ctypes.CDLL) -> str:
+    """The detail of the calling thread's last failure."""
+    core.gapless_last_error.restype = ctypes.c_char_p
+    return core.gapless_last_error().decode()
+
+
 def raise_for(core: ctypes.CDLL, status: int, operation: str) -> None:
     """Raises RuntimeError with gapless's own words about `status`."""
     core.gapless_status_name.restype = ctypes.c_char_p
-    core.gapless_last_error.restype = ctypes.c_char_p
-    detail = core.gapless_last_error().decode()
+    detail = last_error(core)
     name = core.gapless_status_name(status).decode()
     raise RuntimeError(f"gapless: {operation}: {name}" + (f": {detail}" if detail else ""))
 

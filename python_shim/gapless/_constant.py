@@ -12,6 +12,7 @@ from . import _device, _libraries
 from ._abi import OK, ConstantPoolArgs, ConstantStats, PadError, PaddedBatch, RaggedBatch, raise_for
 
 INVALID_ARGUMENT = 1
+BUSY = 7
 TO_LENGTH, TO_MULTIPLE, TO_LONGEST = 0, 1, 2
 MASK, POSITIONS, LABELS, CU_SEQLENS = 1, 2, 4, 8
 # A loop holds as many batches as it accumulates gradients over, and the one that is being filled.
@@ -64,6 +65,8 @@ class Pool:
         self._unreleased: collections.deque = collections.deque()  # tickets whose stream captured when their last tensor died
 
     def check(self, status: int, operation: str) -> None:
+        if status == BUSY:
+            raise RuntimeError(f"gapless: {operation}: {MOST_BUFFERS} batches of one shape are in use: tensors of earlier batches are still alive")
         if status != OK:
             raise_for(self.core, status, operation)
 
@@ -162,8 +165,11 @@ _pools: dict[int, Pool] = {}
 _pools_lock = threading.Lock()
 
 
-def pool(ordinal: int) -> Pool | None:
-    """The device's pool, made at first use. None where gapless is not the allocator."""
+def pool(device: int | None) -> Pool | None:
+    """The device's pool (None: of torch's current one), made at first use. None where gapless is not the allocator."""
+    ordinal = _device.number(device)
+    if ordinal is None:
+        return None
     with _pools_lock:
         found = _pools.get(ordinal)
         if found is None:

@@ -6,8 +6,9 @@ import dataclasses
 import functools
 
 from . import _libraries
-from ._abi import OK, Forecast, OomRecord, Stats, raise_for
+from ._abi import OK, Forecast, OomRecord, Stats, last_error, raise_for
 
+OUT_OF_MEMORY = 3
 NOT_FOUND = 8
 VERDICTS = ("in_use", "limit", "other_process", "pinned", "capture", "injected")
 
@@ -85,7 +86,12 @@ class Device:
 
     def warm_up(self, stream: int, nbytes: int) -> None:
         """Backs `nbytes` for the stream; see gapless_warm_up."""
-        self._check(self._core.gapless_warm_up(self._allocator, self.ordinal, stream, nbytes), "warm_up")
+        status = self._core.gapless_warm_up(self._allocator, self.ordinal, stream, nbytes)
+        if status == OUT_OF_MEMORY:
+            import torch
+
+            raise torch.OutOfMemoryError(f"gapless: warm_up: {last_error(self._core)}")
+        self._check(status, "warm_up")
 
     def set_option(self, name: str, value: str) -> None:
         """See docs/options.md."""
@@ -173,9 +179,18 @@ def behind(device) -> Device | NoDevice:
     return of(device.index if device.index is not None else torch.cuda.current_device())
 
 
-def of(ordinal: int) -> Device | NoDevice:
-    """The device of that number; NoDevice unless gapless is PyTorch's allocator and CUDA has been started."""
-    core = allocator()
+def number(device: int | None) -> int | None:
+    """`device`, or for None the number of torch's current one; None where torch finds no CUDA device."""
+    import torch
+
+    if not torch.cuda.is_initialized() and not torch.cuda.is_available():
+        return None
+    return torch.cuda.current_device() if device is None else device
+
+
+def of(ordinal: int | None) -> Device | NoDevice:
+    """The device of that number; NoDevice for None, and unless gapless is PyTorch's allocator and CUDA has been started."""
+    core = allocator() if ordinal is not None else None
     return Device(_prototypes(), core, ordinal) if core is not None else NoDevice()
 
 

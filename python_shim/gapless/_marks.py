@@ -2,13 +2,11 @@
 """Marks, forecasts and OOM records for loops that do without an elastic step. Where gapless is not the allocator, marks do nothing
 and nothing is known."""
 
-import torch
-
 from . import _device
 
 
 def _of(device: int | None):
-    return _device.of(torch.cuda.current_device() if device is None else device)
+    return _device.of(_device.number(device))
 
 
 def mark_step(label: str, units: int = 0, *, device: int | None = None) -> None:
@@ -34,6 +32,8 @@ def last_oom(device: int | None = None) -> dict | None:
 def set_limit(limit: int | None, *, device: int | None = None) -> None:
     """At most `limit` bytes of physical memory on the device from now on; None: no limit. Nothing is released. RuntimeError when
     gapless is not the allocator."""
+    if limit is not None and (not isinstance(limit, int) or limit < 0):
+        raise ValueError(f"limit is {limit!r}: a number of bytes, or None")
     one = _of(device)
     if isinstance(one, _device.NoDevice):
         raise RuntimeError("gapless is not PyTorch's CUDA allocator in this process")

@@ -28,10 +28,9 @@ class Rule:
     token_labels: bool = False
 
     def __post_init__(self) -> None:
-        if self.length is not None and self.length < 0:
-            raise ValueError(f"length is {self.length}")
-        if self.multiple_of is not None and self.multiple_of < 1:
-            raise ValueError(f"multiple_of is {self.multiple_of}")
+        for name, value in (("length", self.length), ("multiple_of", self.multiple_of)):
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise ValueError(f"{name} is {value!r}: a number of tokens, 1 or more")
 
     def row(self) -> tuple[int, int]:
         """gapless_pad's rule and its value."""
@@ -91,7 +90,7 @@ class Ragged:
         device = torch.device(device)
         pool = None
         if device.type == "cuda":
-            pool = _constant.pool(device.index if device.index is not None else torch.cuda.current_device())
+            pool = _constant.pool(device.index)
         batch = Padded()
         leases = []
         padded = self._pad(pool, self.tokens, self.labels, self.rule, leases)
@@ -103,7 +102,11 @@ class Ragged:
             batch[name] = self._pad(pool, values, None, rule, leases)["tokens"]
         if self.target is not None:
             target = self.target
-            batch["labels"] = target._pad(pool, target.tokens, None, target.rule, leases)["tokens"]
+            try:
+                batch["labels"] = target._pad(pool, target.tokens, None, target.rule, leases)["tokens"]
+            except SequenceTooLong as error:
+                error.add_note("these are the labels, which have a length of their own")
+                raise
         batch.leases = tuple(leases)
         loose = self.plain if leases else {**batch, **self.plain}
         batch.update({name: tensor.to(device, non_blocking=non_blocking) for name, tensor in loose.items()})
@@ -190,6 +193,9 @@ class PaddingCollator:
         for name in features[0] if features else ():
             if name == "input_ids":
                 continue
+            without = [index for index, feature in enumerate(features) if name not in feature]
+            if without:
+                raise ValueError(f"sequence {without[0]} of the batch has no {name!r}, others have")
             values = [feature[name] for feature in features]
             lists = [_numbers(value) for value in values] if _is_list(values[0]) else None
             if lists is None:
@@ -223,7 +229,7 @@ class PaddingCollator:
         """Makes the buffers for batches of `batch_size` rows ahead, so that the first step makes none. `longest`: of the sequences; not
         needed with a fixed length. `labels`: whether the dataset has labels for each token. Does nothing where gapless is not the
         allocator."""
-        pool = _constant.pool(torch.cuda.current_device() if device is None else device)
+        pool = _constant.pool(device)
         if pool is None:
             return
         kind, value = self.rule.row()
@@ -235,11 +241,14 @@ class PaddingCollator:
 
 def prefetch(loader, device="cuda"):
     """Yields the batches of `loader` (Raggeds) padded on a stream of their own, one ahead, so that copying and padding one overlaps
-    the step on the one before. Each comes to the stream that is current when it is asked for."""
+    the step on the one before. Each comes to the stream that is current when it is asked for. On the CPU they are padded one by one."""
     device = torch.device(device)
+    if device.type != "cuda":
+        yield from (_ragged(batch).to(device) for batch in loader)
+        return
     stream = torch.cuda.Stream(device)
     ahead = None
-    for ragged in loader:
+    for ragged in map(_ragged, loader):
         with torch.cuda.stream(stream):
             following = ragged.to(device)
         if ahead is not None:
@@ -248,6 +257,12 @@ def prefetch(loader, device="cuda"):
         del following
     if ahead is not None:
         yield _receive(ahead, stream)
+
+
+def _ragged(batch) -> Ragged:
+    if not isinstance(batch, Ragged):
+        raise TypeError(f"the loader gives {type(batch).__name__}, not what PaddingCollator makes: give it as collate_fn")
+    return batch
 
 
 def _receive(batch: Padded, stream: "torch.cuda.Stream") -> Padded:
@@ -260,7 +275,7 @@ def _receive(batch: Padded, stream: "torch.cuda.Stream") -> Padded:
 def constant_stats(device: int | None = None) -> dict[str, int]:
     """Of the device's constant buffers: "classes", "buffers", "bytes", "leased", "acquired", "moved" (gapless_constant_stats). Empty where
     gapless is not the allocator."""
-    pool = _constant.pool(torch.cuda.current_device() if device is None else device)
+    pool = _constant.pool(device)
     return pool.stats() if pool is not None else {}
 
 

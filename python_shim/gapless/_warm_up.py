@@ -17,11 +17,13 @@ def warm_up(run=None, *, max_len: int | None = None, model: "torch.nn.Module | N
     run(max_len) does a forward and a backward pass over the largest shape, with any values: afterwards random numbers are as they were,
     and so are the buffers of `model`, whose gradients are dropped; without `model` both are yours to put right. The optimizer must not step in it; its state is made at its own first step.
     A step that does not fit raises torch.OutOfMemoryError here, before anything was trained.
-    Instead, `nbytes` names the bytes to back on the current stream.
+    Instead, `nbytes` names the bytes to back on the current stream; torch.OutOfMemoryError where they cannot be had.
     RuntimeError where gapless is not the allocator.
     """
     if (run is None) == (nbytes is None) or (run is None) != (max_len is None):
         raise TypeError("give run and max_len, or nbytes")
+    if nbytes is not None and (not isinstance(nbytes, int) or nbytes < 0):
+        raise ValueError(f"nbytes is {nbytes!r}: a number of bytes")
     ordinal = torch.cuda.current_device() if device is None else device
     torch.cuda.init()
     one = _device.of(ordinal)

@@ -23,6 +23,10 @@ std::uint64_t class_of(const gapless_ragged_batch& batch, std::int64_t length) {
 }
 
 Status layout_for(const gapless_ragged_batch& batch, std::int64_t length, PaddedLayout& out) {
+  constexpr std::uint32_t kOutputs =
+      GAPLESS_PADDED_MASK | GAPLESS_PADDED_POSITIONS | GAPLESS_PADDED_LABELS | GAPLESS_PADDED_CU_SEQLENS;
+  if ((batch.outputs & ~kOutputs) != 0)
+    return base::fail(Status::invalid_argument, "outputs has a bit that means nothing");
   if (layout_of(batch.count, length, batch.outputs, batch.labels != nullptr, out)) return Status::ok;
   return base::fail(Status::invalid_argument, "count x length is past the address space");
 }

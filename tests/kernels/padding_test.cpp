@@ -135,6 +135,13 @@ TEST_F(PaddingIntoBuffers, TooLongIsNamedAndLeasesNothing) {
   EXPECT_EQ(pool.try_pad(batch).status(), Status::invalid_argument);
 }
 
+TEST_F(PaddingIntoBuffers, AnOutputThatThereIsNotIsRefused) {
+  RaggedBatch batch = ragged(tokens, lengths, GAPLESS_PAD_TO_LONGEST, 0);
+  batch.outputs = GAPLESS_PADDED_MASK | 64;
+  EXPECT_EQ(pool.try_pad(batch).status(), Status::invalid_argument);
+  EXPECT_EQ(pool.stats().acquired, 0u);
+}
+
 // The device sees whether the reader comes after the padding and the next padding after the reader.
 TEST_F(PaddingIntoBuffers, APipelineOverTwoStreams) {
   const auto violations = kernels::find<decltype(gapless_sim_violations)>(kernels::driver, "gapless_sim_violations");

@@ -192,7 +192,7 @@ Replays allocation traces into an allocator on the simulated device and prints o
   --timing-runs N       replays to take ns_per_pair from, the least counts (default 3; 0: not measured)
   --jobs N              processes at once for --min-fit (default 1)
 
-Columns ("-": not known or not asked for):
+Columns ("-": not known, not asked for, or, of fit, not within the grid):
   live MiB, res. MiB  peaks: requests rounded up to 512 B; physical bytes as the device counts them
   ratio               reserved over live, of a trace that completed
   fit                 what --min-fit found

@@ -5,6 +5,8 @@ import copy
 import gc
 import pickle
 import random
+import subprocess
+import sys
 
 import gapless
 import pytest
@@ -111,6 +113,36 @@ def test_empty_sequences_and_wrong_features():
         collate([{"input_ids": [1], "token_type_ids": [1, 2]}])
     with pytest.raises(ValueError, match="no pad id"):
         gapless.PaddingCollator()
+    with pytest.raises(ValueError, match="sequence 1 of the batch has no 'labels'"):
+        collate([{"input_ids": [1], "labels": [1]}, {"input_ids": [1]}])
+    for length in ("8", 0, -1, 2.5):
+        with pytest.raises(ValueError, match="length is .*: a number of tokens"):
+            gapless.PaddingCollator(pad_id=PAD, length=length)
+    with pytest.raises(TypeError, match="the loader gives dict, not what PaddingCollator makes"):
+        next(gapless.prefetch([{"input_ids": torch.ones(1)}]))
+
+
+def test_labels_that_are_too_long_are_named():
+    ragged = gapless.PaddingCollator(pad_id=PAD, length=4)([{"input_ids": [1, 2, 3], "labels": [1, 2, 3, 4, 5]}])
+    for device in ("cuda", "cpu"):
+        with pytest.raises(gapless.SequenceTooLong) as raised:
+            ragged.to(device)
+        assert any("labels" in note for note in raised.value.__notes__)
+
+
+def test_without_a_device():
+    script = """
+import gapless, torch
+torch.cuda.is_available = lambda: False
+gapless.mark_step("train")
+gapless.mark_phase("forward")
+assert gapless.constant_stats() == {} and gapless.constant_stats(0) == {} and gapless.last_oom() is None and gapless.forecast(1) is None
+collate = gapless.PaddingCollator(pad_id=0, length=4)
+collate.reserve(2)
+(batch,) = gapless.prefetch([collate([{"input_ids": [1, 2]}])], "cpu")
+assert batch["input_ids"].tolist() == [[1, 2, 0, 0]]
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_addresses_stay_and_follow_the_tensors_lives():
@@ -136,6 +168,9 @@ def test_many_batches_at_once():
     held = [collate(sequences(8, 64, seed=seed)).to("cuda") for seed in range(20)]
     for seed, batch in enumerate(held):
         same(batch, collate(sequences(8, 64, seed=seed)).to("cpu"))
+    held += [collate(sequences(8, 64)).to("cuda") for _ in range(64 - len(held))]
+    with pytest.raises(RuntimeError, match="64 batches of one shape are in use: tensors of earlier batches"):
+        collate(sequences(8, 64)).to("cuda")
 
 
 def test_workers_pinned_memory_and_prefetching():
@@ -199,6 +234,13 @@ def test_warm_up():
     assert gapless.warm_up(nbytes=free + (64 << 20)) > 0
     with pytest.raises(TypeError):
         gapless.warm_up()
+    for nbytes in (-5, "1GiB"):
+        with pytest.raises(ValueError, match="nbytes is"):
+            gapless.warm_up(nbytes=nbytes)
+    with pytest.raises(torch.OutOfMemoryError, match="1024.00 GiB"):
+        gapless.warm_up(nbytes=1 << 40)
+    with pytest.raises(ValueError, match="limit is '1GiB'"):
+        gapless.set_limit("1GiB")
 
 
 class _Watched(torch.nn.Module):
