@@ -23,9 +23,9 @@ class HostMemory : public EngineTest {
   Watch watched(std::uint64_t fail_at, Work work, bool and_all_later = false) {
     base::FastLock* fast = nullptr;
     allocator->engine->for_each_device([&](DeviceAllocator& one) { fast = &one.state().fast; });
-    watch = Watch{fast, fail_at, and_all_later};
+    watch() = Watch{fast, fail_at, and_all_later};
     work();
-    return std::exchange(watch, Watch{});
+    return std::exchange(watch(), Watch{});
   }
   void listen() {
     gapless_listener listener = GAPLESS_STRUCT(gapless_listener);

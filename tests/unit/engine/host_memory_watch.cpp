@@ -8,18 +8,22 @@
 
 namespace gapless::engine {
 
-thread_local Watch watch;
+Watch& watch() {
+  static thread_local Watch of_this_thread;
+  return of_this_thread;
+}
 
 // False: refuse.
 static bool note_request() {
-  if (watch.fast == nullptr || Chain::calls_under_way != 0) return true;
-  watch.requests++;
-  if (watch.fast->try_lock())
-    watch.fast->unlock();
+  Watch& seen = watch();
+  if (seen.fast == nullptr || Chain::calls_under_way != 0) return true;
+  seen.requests++;
+  if (seen.fast->try_lock())
+    seen.fast->unlock();
   else
-    watch.under_the_lock++;
-  if (watch.fail_at == 0 || watch.requests < watch.fail_at) return true;
-  return watch.requests > watch.fail_at && !watch.and_all_later;
+    seen.under_the_lock++;
+  if (seen.fail_at == 0 || seen.requests < seen.fail_at) return true;
+  return seen.requests > seen.fail_at && !seen.and_all_later;
 }
 
 }  // namespace gapless::engine

@@ -16,6 +16,6 @@ struct Watch {
   std::uint64_t requests = 0;
   std::uint64_t under_the_lock = 0;
 };
-extern thread_local Watch watch;
+Watch& watch();
 
 }  // namespace gapless::engine
