@@ -41,8 +41,9 @@ TEST(FlatArray, ElementsThatDoNotDivideAPage) {
 }
 
 TEST(FlatArray, ReservedAddressesCostNoMemory) {
-  FlatArray<std::uint64_t> array(std::size_t{1} << 37);  // 1 TiB
-  ASSERT_EQ(array.capacity(), std::size_t{1} << 37);
+  // 256 GiB; of a TiB ThreadSanitizer's layout of addresses refuses one time in five.
+  FlatArray<std::uint64_t> array(std::size_t{1} << 35);
+  ASSERT_EQ(array.capacity(), std::size_t{1} << 35);
   EXPECT_EQ(array.committed_bytes(), 0u);
 }
 
