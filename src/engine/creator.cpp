@@ -4,8 +4,9 @@
 #include <csignal>
 
 #include <condition_variable>
+#include <exception>
 #include <mutex>
-#include <system_error>
+#include <new>
 #include <thread>
 
 #include "engine/device_state.hpp"

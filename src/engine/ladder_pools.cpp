@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The rungs of private pools: memory from a pool's source, and the free memory of pools that offer it.
 #include <mutex>
+#include <new>
 
 #include "engine/homes.hpp"
 #include "engine/ladder.hpp"

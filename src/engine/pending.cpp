@@ -18,6 +18,8 @@ using driver::Result;
 namespace {
 
 void try_to_record(DeviceState& state, PendingFree& pending, const Use& use) {
+  // Before there is an event that would be lost.
+  if (pending.events.size() == pending.events.capacity()) pending.events.reserve(2 * pending.events.size() + 1);
   if (use.event != nullptr) {
     pending.events.push_back(use.event);
     return;
