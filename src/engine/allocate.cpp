@@ -109,7 +109,7 @@ Status DeviceAllocator::allocate_routed(driver::Stream stream, std::uint64_t byt
 
   std::uint64_t address = 0;
   {
-    const std::lock_guard guard(state_.fast);
+    std::unique_lock guard(state_.fast);
     if ((attention & kInjecting) != 0)
       request.injected = state_.injector.fires(state_.marks, state_.counters.allocations(), bytes);
     StreamHome* const home = find_home(state_, stream);
@@ -133,7 +133,13 @@ Status DeviceAllocator::allocate_routed(driver::Stream stream, std::uint64_t byt
         note_block(state_, GAPLESS_EVENT_ALLOC, *heap, id);
         address = heap->address_of(id);
         note_birth(state_, *heap, id);
+      } else if (!request.pool && !state_.counters.any_pending() && (attention & kForked) == 0) {
+        // Who listens sees what happens without them: from here on the miss is the hit path's, and so is the lock.
+        guard.release();
+        return allocate_unbacked(stream, bytes, request.size, *heap, id, out);
       } else {
+        // Frees that are over by now may leave a better place, a pool is to be kept meanwhile, and a forked child
+        // fails.
         heap->heap.unplace(id);
       }
     }

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/ladder.hpp"
 
-#include <optional>
-
 #include "engine/exports.hpp"
 #include "engine/homes.hpp"
 #include "engine/oom.hpp"
@@ -80,17 +78,7 @@ Ladder::Step Ladder::try_found(const Request& request, BackedHeap& heap, heap::B
   StreamHome& home = home_of(state_, request.stream);
   const bool capturing = state_.order.capturing(*home.stream);
   settle_pending(state_, Settle::order);
-  if (!capturing && lend(request, home, heap, held, out) == Step::done) return Step::done;
-  const std::optional<Moment> moment = moment_of(request, heap, block);
-  const unsigned met = moment ? recurring_.meet(*moment) : 0;
-  if (should_step_aside(heap, moment, met) && step_aside(request, heap, held, out)) {
-    // Whether it was in vain is asked of large blocks only.
-    if (moment && heap.size_class() == heap::SizeClass::large) recurring_.stepped_aside(*moment);
-    return Step::done;
-  }
-  const Step step = back(request, home, heap, held, capturing, out, met);
-  if (step == Step::done && moment) recurring_.moved_granules(*moment);
-  return step;
+  return back_or_leave(request, home, heap, held, capturing, out);
 }
 
 Status Ladder::climb_from(const Request& request, BackedHeap& heap, heap::BlockId block, Granted& out) {

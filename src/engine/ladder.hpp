@@ -76,6 +76,8 @@ class Ladder {
   Step place(const Request& request, StreamHome& home, BackedHeap*& heap, heap::BlockId& block);
   Step back(const Request& request, StreamHome& home, BackedHeap& heap, HeldPlace& held, bool capturing, Granted& out,
             unsigned met = 0);
+  Step back_or_leave(const Request& request, StreamHome& home, BackedHeap& heap, HeldPlace& held, bool capturing,
+                     Granted& out);
   Step lend(const Request& request, StreamHome& home, BackedHeap& heap, HeldPlace& held, Granted& out);
   std::optional<Moment> moment_of(const Request& request, BackedHeap& heap, heap::BlockId block);
   bool should_step_aside(const BackedHeap& heap, const std::optional<Moment>& moment, unsigned met) const;

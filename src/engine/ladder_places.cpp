@@ -2,6 +2,7 @@
 // The rungs that look for a place: in the request's heap, in one that streams share, in another stream's.
 #include <algorithm>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "engine/homes.hpp"
@@ -121,6 +122,22 @@ Ladder::Step Ladder::lend(const Request& request, StreamHome& home, BackedHeap& 
   return Step::done;
 }
 
+// The place that was found, with granules moved to it, or one that is better since it is backed already.
+Ladder::Step Ladder::back_or_leave(const Request& request, StreamHome& home, BackedHeap& heap, HeldPlace& held,
+                                   bool capturing, Granted& out) {
+  if (!capturing && lend(request, home, heap, held, out) == Step::done) return Step::done;
+  const std::optional<Moment> moment = moment_of(request, heap, held.block());
+  const unsigned met = moment ? recurring_.meet(*moment) : 0;
+  if (should_step_aside(heap, moment, met) && step_aside(request, heap, held, out)) {
+    // Whether it was in vain is asked of large blocks only.
+    if (moment && heap.size_class() == heap::SizeClass::large) recurring_.stepped_aside(*moment);
+    return Step::done;
+  }
+  const Step step = back(request, home, heap, held, capturing, out, met);
+  if (step == Step::done && moment) recurring_.moved_granules(*moment);
+  return step;
+}
+
 // Free places of the heap, the one that needs the fewest granules first.
 Ladder::Step Ladder::try_other_places(const Request& request, StreamHome& home, BackedHeap& heap, bool capturing,
                                       Granted& out) {
@@ -159,8 +176,8 @@ Ladder::Step Ladder::try_in(const Request& request, StreamHome& home, BackedHeap
         return Step::done;
       }
     }
-    if (!capturing && lend(request, home, *heap, held, out) == Step::done) return Step::done;
-    if (const Step step = back(request, home, *heap, held, capturing, out); step != Step::no_memory) return step;
+    if (const Step step = back_or_leave(request, home, *heap, held, capturing, out); step != Step::no_memory)
+      return step;
   }
   return try_other_places(request, home, *heap, capturing, out);
 }
