@@ -52,6 +52,9 @@ class Backing {
   };
   // Slots behind the block that a miss maps as well: reach_ahead().
   static constexpr std::uint32_t kMostAhead = 16;  // 8 save nearly as much, and beyond 32 hardly more is saved
+  // Meetings of a miss in which two orders of its victims take turns. With 4 or 12 fewer loops come to rest after all
+  // (docs/adr/0006).
+  static constexpr unsigned kTurns = 8;
 
   Backed attempt(BackedHeap& heap, Units offset, Units size, bool only_complete, bool& retry);
   void begin(const BackedHeap& heap, Units offset, Units size);

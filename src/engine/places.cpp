@@ -8,6 +8,8 @@ namespace gapless::engine {
 
 namespace {
 
+constexpr Place kNoPlace{Units(), 0, heap::kNoBlock};
+
 std::uint32_t overlap(std::uint32_t first, std::uint32_t last, std::uint32_t low, std::uint32_t high) {
   const std::uint32_t from = std::max(first, low);
   const std::uint32_t to = std::min(last, high);
@@ -63,8 +65,8 @@ std::vector<Place> places_for(const heap::Heap& heap, Units size) {
   return places;
 }
 
-Place backed_place(const BackedHeap& heap, Units size) {
-  Place best{Units(), 0, heap::kNoBlock};
+Place backed_end(const BackedHeap& heap, Units size) {
+  Place best = kNoPlace;
   Units best_size(~0u);
   const heap::Bins& bins = heap.heap.bins();
   std::size_t left = kMostHoles;
@@ -84,6 +86,31 @@ Place backed_place(const BackedHeap& heap, Units size) {
     if (best.free_block != heap::kNoBlock || left == 0) break;
   }
   return best;
+}
+
+Place backed_middle(const BackedHeap& heap, Units size) {
+  const std::uint32_t slot_units = heap.heap.slot_units().count();
+  const std::uint32_t needed = (size.count() - 1) / slot_units + 1;
+  const heap::Bins& bins = heap.heap.bins();
+  std::size_t slots_left = kMostSlots, holes_left = kMostHoles;
+  for (std::uint32_t bin = bins.next(heap::Bins::bin_of(size)); bin != heap::Bins::kNone; bin = bins.next(bin + 1)) {
+    for (heap::BlockId id = bins.head(bin); id != heap::kNoBlock; id = heap.heap.pool()[id].bin_next) {
+      if (holes_left-- == 0) return kNoPlace;
+      std::uint32_t low, high;
+      heap.heap.whole_slots(id, low, high);
+      high = std::min(high, heap.slots.slots());
+      if (high < low + needed) continue;
+      // A span's last block owns the whole slot that it ends in.
+      const std::uint32_t end = heap.heap.pool()[id].end();
+      for (std::uint32_t slot = low, run = 0; slot < high; slot++) {
+        if (slots_left-- == 0) return kNoPlace;
+        run = heap.slots.ok(slot) ? run + 1 : 0;
+        const Units first((slot + 1 - run) * slot_units);
+        if (run >= needed && first.count() + size.count() <= end) return {first, 0, id};
+      }
+    }
+  }
+  return kNoPlace;
 }
 
 heap::BlockId take_place(heap::Heap& heap, const Place& place, Units size) {

@@ -24,7 +24,12 @@ std::vector<Place> places_for(const heap::Heap& heap, Units size);
 // The front or the high end of the smallest free block where a block would lie on backed slots alone; kNoBlock: there
 // is none among the first kMostHoles that might. Under the fast lock.
 inline constexpr std::size_t kMostHoles = 1024;
-Place backed_place(const BackedHeap& heap, Units size);
+Place backed_end(const BackedHeap& heap, Units size);
+
+// Backed slots in a row somewhere in a free block, those of smaller bins first; kNoBlock: there are none among the
+// first kMostSlots that are looked at, in kMostHoles blocks. Under the fast lock.
+inline constexpr std::size_t kMostSlots = 8192;  // 16 GiB at 2 MiB granules
+Place backed_middle(const BackedHeap& heap, Units size);
 
 // Takes it, if it is still free: live, not counted. Under the fast lock.
 heap::BlockId take_place(heap::Heap& heap, const Place& place, Units size);

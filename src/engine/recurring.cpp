@@ -35,11 +35,29 @@ bool Ladder::should_step_aside(const BackedHeap& heap, const std::optional<Momen
   return moment && (met > 0 || recurring_.comes_round()) && !recurring_.left_in_vain(*moment);
 }
 
+namespace {
+
+// The middle of a free block makes two of it, for which others miss: that pays where a third of the slots under the
+// block or more would have to be backed (docs/adr/0006).
+bool a_third_unbacked(const BackedHeap& heap, heap::BlockId id) {
+  const heap::Block& block = heap.heap.pool()[id];
+  const std::uint32_t first = heap.slots.slot_of(block.offset);
+  const std::uint32_t last = heap.slots.slot_of(block.offset + block.size - Units(1));
+  std::uint32_t unbacked = 0;
+  for (std::uint32_t slot = first; slot <= last; slot++) unbacked += !heap.slots.ok(slot);
+  return 3 * unbacked >= last - first + 1;
+}
+
+}  // namespace
+
 // The block goes to a free place that is wholly backed, if there is one: no driver call, and another layout from here
 // on.
 bool Ladder::step_aside(const Request& request, BackedHeap& heap, HeldPlace& held, Granted& out) {
   const std::lock_guard guard(state_.fast);
-  const Place place = backed_place(heap, request.size);
+  Place place = backed_end(heap, request.size);
+  if (place.free_block == heap::kNoBlock && heap.size_class() == heap::SizeClass::large &&
+      a_third_unbacked(heap, held.block()))
+    place = backed_middle(heap, request.size);
   if (place.free_block == heap::kNoBlock) return false;
   const heap::BlockId aside = heap.heap.place_at(place.free_block, place.offset, request.size);
   if (aside == heap::kNoBlock) return false;

@@ -22,13 +22,15 @@ struct Moment {
 
 class RecurringMisses {
  public:
-  // A miss is met. How often did one at this moment move granules before, as far as is remembered? Counts to 255.
+  // A miss is met. How often did one at this moment move granules before, as far as is remembered? Counts to 65535.
   unsigned meet(const Moment& moment) {
     Entry& entry = entry_of(moment);
     if (entry.key != low_bits(key_of(moment))) return 0;
     // The block left this place, and all the same more than it is worth was moved before the loop came by again, after
     // however many steps that was.
-    entry.left_in_vain |= entry.left && moment.moved - entry.moved_then > kWorth * moment.size.bytes();
+    if (entry.left && moment.moved - entry.moved_then > kWorth * moment.size.bytes() && entry.in_vain < kAttempts)
+      entry.in_vain++;
+    entry.left = false;
     entry.moved_then = moment.moved;
     comes_round_ |= entry.times > 0;
     return entry.times;
@@ -36,19 +38,19 @@ class RecurringMisses {
   // Has a miss come back that had moved granules? Then the program is one whose steps are alike, and a new miss is
   // taken for one that will come back too.
   bool comes_round() const { return comes_round_; }
-  // Did more move than it saved when the block stepped aside at this moment? Two layouts that lead to one another would
-  // else take turns for ever.
+  // Did more move than it saved when the block stepped aside at this moment, kAttempts times in all? Two layouts that
+  // lead to one another would else take turns for ever.
   bool left_in_vain(const Moment& moment) const {
     const std::uint64_t key = key_of(moment);
     const Entry& entry = kept_[place_of(key)];
-    return entry.key == low_bits(key) && entry.left_in_vain;
+    return entry.key == low_bits(key) && entry.in_vain == kAttempts;
   }
 
   // What became of it.
   void moved_granules(const Moment& moment) {
     Entry& entry = renewed(moment);
     entry.left = false;
-    if (entry.times < 255) entry.times++;
+    if (entry.times < 65535) entry.times++;
   }
   void stepped_aside(const Moment& moment) {
     Entry& entry = renewed(moment);
@@ -62,13 +64,15 @@ class RecurringMisses {
   // From 2 to 2.5 of a block's size the recorded loops come out alike; below, some move more, and from 3 on one that
   // moves to and fro between two layouts is not stopped (docs/adr/0006).
   static constexpr std::uint64_t kWorth = 2;
+  // With one, loops stop short of a layout that is at rest; with three, some reserve more (docs/adr/0006).
+  static constexpr std::uint8_t kAttempts = 2;
 
   struct Entry {
     std::uint64_t moved_then = 0;  // at its last time
     std::uint32_t key = 0;         // the low bits: the high ones are its place
-    std::uint8_t times = 0;
+    std::uint16_t times = 0;
     bool left = false;
-    bool left_in_vain = false;
+    std::uint8_t in_vain = 0;  // times that it left and more moved than that was worth
   };
 
   // Two moments of one key would cost a place that is not the usual one: harmless.

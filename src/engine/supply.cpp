@@ -153,7 +153,14 @@ void Backing::order_victims(bool others) {
     const std::uint64_t of_a = a.rank & relevant, of_b = b.rank & relevant;
     return of_a != of_b ? of_a > of_b : a.listed < b.listed;
   });
-  if (met_ == 0) return;
+  if (met_ == 0 || victims_.empty()) return;
+  if (met_ > kTurns) {
+    // Those of neither order were the right ones. The usual order again, begun one block later each time: where the
+    // free blocks are the same ones each time, all are asked in the end.
+    const auto first = static_cast<std::ptrdiff_t>((met_ - kTurns) % victims_.size());
+    std::rotate(victims_.begin(), victims_.begin() + first, victims_.end());
+    return;
+  }
   // The granules that came first in that order were missed where they were taken, before this block was free again: in
   // a loop they are so in every step. Those of the highest place and of the smallest block are tried, in turn.
   for (std::size_t i = 0; i < victims_.size(); i++) victims_[i].listed = static_cast<std::uint32_t>(i);
