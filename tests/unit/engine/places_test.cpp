@@ -56,5 +56,15 @@ TEST_F(BackedPlacesTest, InTheMiddleOfAFreeBlock) {
   free(second);
 }
 
+// The slot that a span's last block ends in is whole to it, but the block may be shorter.
+TEST_F(BackedPlacesTest, NotBeyondTheEndOfTheLastBlock) {
+  open();
+  void* const live = allocate(2 * kMiB);
+  free(allocate(21 * kMiB));
+  EXPECT_EQ(backed_middle(large_heap(), mib(21)).offset, mib(2));
+  EXPECT_EQ(backed_middle(large_heap(), mib(21) + Units(200)).free_block, heap::kNoBlock);
+  free(live);
+}
+
 }  // namespace
 }  // namespace gapless::engine
